@@ -1,0 +1,113 @@
+"""What can go wrong, as a tree; only the command line prints or exits.
+
+    ImgbuildError (dsl.errors)
+    ├── DefinitionError           a definition is wrong (exit code 2)
+    ├── UsageError                a command was asked for something that is not there (2)
+    ├── ResolveError              packages cannot be resolved
+    │   ├── Unsatisfiable         the solver found no answer; carries the chain
+    │   └── SourceError           a source is unsigned, expired, tampered with or broken
+    ├── StaleLock                 a lock does not fit its definition any more
+    ├── FetchError                bytes could not be had
+    ├── IntegrityError            bytes are not what their checksum says
+    ├── MakeError                 a layer could not be made
+    │   └── ConfigureError        a package's script failed; carries its output
+    ├── SandboxError              this machine does not allow what making layers needs
+    ├── ImageError                an image, layout or archive is broken
+    └── EngineError               docker or podman is missing or refused
+"""
+
+from __future__ import annotations
+
+from dsl.errors import ImgbuildError
+
+
+class UsageError(ImgbuildError):
+    code = "usage"
+    exit_code = 2
+
+
+class ResolveError(ImgbuildError):
+    code = "resolve"
+
+
+class Unsatisfiable(ResolveError):
+    """The solver found no set of packages.
+
+    Args:
+        chain: the definitions from the bottom to the one that asked.
+    """
+
+    code = "unsatisfiable"
+
+    def __init__(self, message: str, chain: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.chain = chain
+
+
+class SourceError(ResolveError):
+    code = "source"
+
+
+class StaleLock(ImgbuildError):
+    code = "stale-lock"
+
+
+class FetchError(ImgbuildError):
+    """Bytes could not be had.
+
+    Args:
+        url: the last address asked.
+        status: the HTTP status, None if there was no answer.
+    """
+
+    code = "fetch"
+
+    def __init__(self, message: str, url: str, status: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.url = url
+        self.status = status
+
+
+class IntegrityError(ImgbuildError):
+    """Bytes are not what their checksum says."""
+
+    code = "integrity"
+
+    def __init__(self, message: str, expected: str, found: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.expected = expected
+        self.found = found
+
+
+class MakeError(ImgbuildError):
+    code = "make"
+
+
+class ConfigureError(MakeError):
+    """A package's script failed.
+
+    Args:
+        package: the package.
+        script: ``preinst``, ``postinst`` or ``triggers``.
+        output: what it printed.
+    """
+
+    code = "configure"
+
+    def __init__(self, message: str, package: str, script: str, output: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.package = package
+        self.script = script
+        self.output = output
+
+
+class SandboxError(ImgbuildError):
+    code = "sandbox"
+
+
+class ImageError(ImgbuildError):
+    code = "image"
+
+
+class EngineError(ImgbuildError):
+    code = "engine"

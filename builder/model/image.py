@@ -1,0 +1,70 @@
+"""An OCI image and its layers as values; bytes come from where they lie."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+from builder.model.digest import Digest
+
+
+class Blobs(Protocol):
+    """A place that has bytes by digest: the store, a layout, a registry, an archive."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The bytes from their start.
+
+        Raises:
+            KeyError: they are not here.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: a compressed tar.
+
+    Attributes:
+        digest: of the compressed bytes.
+        diff_id: of the tar (image-spec, config.md#layer-diffid).
+        size: of the compressed bytes.
+        annotations: of its descriptor, sorted: what it holds and its cache key.
+    """
+
+    digest: Digest
+    diff_id: Digest
+    size: int
+    media_type: str
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: manifest and config exactly as hashed, layers bottom first."""
+
+    manifest: bytes
+    config: bytes
+    layers: tuple[Layer, ...]
+    blobs: Blobs = field(compare=False, repr=False)
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's digest: the image's name that never changes."""
+        return Digest.of(self.manifest)
+
+    @property
+    def config_digest(self) -> Digest:
+        """The config's digest: the image ID of docker and podman."""
+        return Digest.of(self.config)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The config as data."""
+        data: dict[str, Any] = json.loads(self.config)
+        return data
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The config's labels."""
+        return dict(self.configuration.get("config", {}).get("Labels") or {})

@@ -1,0 +1,142 @@
+"""What is locked: the exact packages that each definition of a chain adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from builder.model.digest import CacheKey, Digest
+
+RULES = 1
+"""The number of the rules by which layers are made; part of every lock and cache key."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedPackage:
+    """One package; its sha256 is its identity, suite and path are hints.
+
+    Attributes:
+        source: the name of the definition's source it came from (``debian-security``).
+        suite: the suite it was found in (``trixie-security``).
+        path: where it lies below the source's address (``pool/main/…``).
+        size: of the .deb, in bytes.
+        sha256: of the .deb, 64 hexadecimal digits.
+        why: ``asked for``, or the package that needs it.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    source_package: str
+    source_version: str
+    source: str
+    suite: str
+    path: str
+    size: int
+    sha256: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedUser:
+    """A user with the number it keeps, as a line of /etc/passwd."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedGroup:
+    """A group with the number it keeps."""
+
+    name: str
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedSource:
+    """How a suite stood when it was read: its Release file's Date and Valid-Until (RFC 3339), "" if it has none."""
+
+    name: str
+    suite: str
+    date: str
+    valid_until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How the packages of a definition fall into layers, by source package.
+
+    Attributes:
+        bins: how many layers those share that do not stand alone.
+        alone: source packages with a layer of their own, sorted.
+    """
+
+    bins: int
+    alone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BuiltLayer:
+    """What a layer turned out to be, once built."""
+
+    cache_key: CacheKey
+    digest: Digest
+    diff_id: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What one definition adds for one architecture.
+
+    Attributes:
+        name: of the definition.
+        architecture: Debian's name of it.
+        fingerprint: hash of what the definition gives to resolving.
+        stands_on: digest of the lock below; None at the bottom.
+        compiler: at the bottom of a chain, the packages that compile byte code for all of it.
+        built: sorted by cache key; not part of the lock's digest.
+    """
+
+    name: str
+    architecture: str
+    rules: int
+    fingerprint: str
+    stands_on: Digest | None
+    sources: tuple[LockedSource, ...]
+    packages: tuple[LockedPackage, ...]
+    users: tuple[LockedUser, ...]
+    groups: tuple[LockedGroup, ...]
+    grouping: Grouping
+    compiler: tuple[LockedPackage, ...] = ()
+    built: tuple[BuiltLayer, ...] = ()
+
+    def with_built(self, built: tuple[BuiltLayer, ...]) -> Lock:
+        """The same lock, knowing what its layers turned out to be."""
+        return replace(self, built=tuple(sorted(set(built))))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Revision:
+    """Which revision of a version an image is at, and the content that it means."""
+
+    image: str
+    version: str
+    revision: int
+    content_key: CacheKey
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """One lock.yaml: a lock for each definition of its folder, and a component's revisions."""
+
+    locks: tuple[Lock, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+
+    def get(self, name: str, architecture: str) -> Lock | None:
+        """The lock of a definition, if there is one."""
+        return next((x for x in self.locks if (x.name, x.architecture) == (name, architecture)), None)

@@ -1,0 +1,100 @@
+"""The one door to other programs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PLAIN_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+"""What programs are given: nothing of the user's locale, time zone or configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a program ended."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """Standard error as text."""
+        return self.stderr.decode(errors="replace").strip()
+
+
+class ProgramFailed(Exception):
+    """A program ended with another code than 0; callers turn it into an error of the tree."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"{result.argv[0]} ended with {result.code}: {result.errors}")
+        self.result = result
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    check: bool = True,
+) -> Result:
+    """Run a program to its end and collect its output.
+
+    The program gets a process group of its own, which is killed whole if we are interrupted or it takes too long.
+
+    Args:
+        env: added to ``PLAIN_ENVIRONMENT``.
+        timeout: in seconds.
+        check: whether an exit code other than 0 is an error.
+
+    Raises:
+        ProgramFailed: it ended with another code than 0.
+        FileNotFoundError: there is no such program.
+        TimeoutError: it took too long.
+    """
+    words = tuple(str(word) for word in argv)
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**PLAIN_ENVIRONMENT, **(env or {})},
+        cwd=cwd,
+        start_new_session=True,
+    ) as child:
+        try:
+            stdout, stderr = child.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            _kill(child)
+            raise TimeoutError(f"{words[0]} took longer than {timeout} seconds") from None
+        except BaseException:
+            _kill(child)
+            raise
+    result = Result(words, child.returncode, stdout, stderr)
+    if check and result.code != 0:
+        raise ProgramFailed(result)
+    return result
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()

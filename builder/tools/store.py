@@ -1,0 +1,213 @@
+"""The local store: bytes by digest, made layers by cache key, unpacked trees by name.
+
+    blobs/sha256/HEX     packages and layers, as their bytes
+    layers/KEY.json      what a layer plan turned out to be
+    trees/NAME/          unpacked packages and states, for configuring
+    apt/                 apt's lists
+    locks/               one file per shared thing, for `exclusive`
+    tmp/                 what is being made; whatever lies here unlocked is left over
+
+Everything is made under a temporary name and renamed, so what is there is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+from builder.model.digest import CacheKey, Digest
+from builder.model.image import Layer
+from builder.model.lock import LockedGroup, LockedUser
+from builder.model.plan import MadeLayer
+
+
+def default_root() -> Path:
+    """``$XDG_CACHE_HOME/imgbuild``, or ``~/.cache/imgbuild``."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "imgbuild"
+
+
+class BlobWriter:
+    """Takes bytes of a digest that is known at the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Add bytes."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    @property
+    def digest(self) -> Digest:
+        """Of what was written so far."""
+        return Digest.from_hex(self._hash.hexdigest())
+
+
+class Store:
+    """The store in a folder; made when first written to. Several processes may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # bytes
+
+    def path(self, digest: Digest) -> Path:
+        """Where the bytes of a digest lie, whether or not they do."""
+        return self.root / "blobs" / "sha256" / digest.hex
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the bytes are here."""
+        return self.path(digest).exists()
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The bytes from their start.
+
+        Raises:
+            KeyError: they are not here.
+        """
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise KeyError(digest) from None
+
+    def read(self, digest: Digest) -> bytes:
+        """The bytes."""
+        with self.open(digest) as file:
+            return file.read()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[BlobWriter]:
+        """Add a blob: it is there, under its digest, when the block ends without an error."""
+        descriptor, name = tempfile.mkstemp(dir=self._folder("tmp"))
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                writer = BlobWriter(file)
+                yield writer
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                target = self.path(writer.digest)
+                self._folder("blobs", "sha256")
+                os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+
+    def add(self, data: bytes) -> Digest:
+        """Add a small blob."""
+        digest = Digest.of(data)
+        if not self.has(digest):
+            with self.writing() as writer:
+                writer.write(data)
+        return digest
+
+    # layers
+
+    def made(self, key: CacheKey) -> MadeLayer | None:
+        """What a layer plan turned out to be, if all its bytes are here."""
+        try:
+            data = json.loads((self.root / "layers" / f"{key}.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        layer = Layer(Digest(data["digest"]), Digest(data["diff_id"]), data["size"], data["media_type"])
+        status = Digest(data["status"]) if data.get("status") else None
+        if not self.has(layer.digest) or (status and not self.has(status)):
+            return None
+        users = tuple(LockedUser(**user) for user in data.get("users", ()))
+        groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
+        return MadeLayer(key, layer, status, users, groups)
+
+    def keep(self, made: MadeLayer) -> None:
+        """Remember what a layer plan turned out to be; its bytes must be here."""
+        data: dict[str, object] = {
+            "digest": made.layer.digest,
+            "diff_id": made.layer.diff_id,
+            "size": made.layer.size,
+            "media_type": made.layer.media_type,
+        }
+        if made.status:
+            data |= {
+                "status": made.status,
+                "users": [asdict(user) for user in made.users],
+                "groups": [asdict(group) for group in made.groups],
+            }
+        self.write_file(self._folder("layers") / f"{made.cache_key}.json", json.dumps(data).encode())
+
+    # trees
+
+    def tree(self, name: str) -> Path | None:
+        """An unpacked tree, if it is here."""
+        path = self.root / "trees" / name
+        return path if path.is_dir() else None
+
+    @contextlib.contextmanager
+    def making_tree(self, name: str) -> Iterator[Path]:
+        """Make an unpacked tree: it is there, whole, when the block ends without an error."""
+        with self.temporary_folder() as folder:
+            work = folder / "tree"
+            work.mkdir(mode=0o755)
+            yield work
+            target = self._folder("trees") / name
+            try:
+                os.rename(work, target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+
+    # tools
+
+    @contextlib.contextmanager
+    def temporary_folder(self) -> Iterator[Path]:
+        """A folder on the store's file system that goes away with the block."""
+        path = Path(tempfile.mkdtemp(dir=self._folder("tmp")))
+        path.chmod(0o755)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Only one process at a time, of all that share the store, is in a block of this name."""
+        with (self._folder("locks") / name).open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def folder(self, name: str) -> Path:
+        """A folder of the store, made if need be: ``apt``."""
+        return self._folder(name)
+
+    def write_file(self, path: Path, data: bytes) -> None:
+        """Write a file whole or not at all."""
+        descriptor, name = tempfile.mkstemp(dir=self._folder("tmp"))
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+
+    def _folder(self, *parts: str) -> Path:
+        path = self.root.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
