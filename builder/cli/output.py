@@ -1,0 +1,123 @@
+"""What people and machines read: messages on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from builder.report import Reporter
+    from dsl.errors import ImgbuildError, Problem
+
+
+def print_json(value: Any) -> None:
+    """Print a result for machines."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def error(problem: ImgbuildError, *, json_wanted: bool) -> None:
+    """Say what is wrong and what to do about it."""
+    from builder.errors import ConfigureError
+    from dsl.errors import DefinitionError
+
+    if json_wanted:
+        data: dict[str, Any] = {"error": problem.code, "message": problem.message, "hint": problem.hint}
+        if isinstance(problem, DefinitionError):
+            data["problems"] = [problem_data(one) for one in problem.problems]
+        print_json(data)
+        return
+    if isinstance(problem, DefinitionError):
+        print(problems_text(problem.problems), file=sys.stderr)
+        return
+    print(f"error: {problem.message}", file=sys.stderr)
+    if isinstance(problem, ConfigureError) and problem.output:
+        print("".join(f"  | {line}\n" for line in problem.output.splitlines()), end="", file=sys.stderr)
+    if problem.hint:
+        print(f"hint: {problem.hint}", file=sys.stderr)
+
+
+def problem_data(problem: Problem) -> dict[str, Any]:
+    """A problem as plain data."""
+    return {
+        "file": str(problem.place.file),
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def problems_text(problems: tuple[Problem, ...]) -> str:
+    """Problems as people read them: place, message, source line with a caret, hint."""
+    lines = []
+    for problem in problems:
+        lines.append(f"{problem.place}: error: {problem.message}")
+        if problem.source_line.strip():
+            source = problem.source_line.rstrip().replace("\t", " ")[:200]
+            lines += [f"    {source}", "    " + " " * (min(problem.place.column, 200) - 1) + "^"]
+        if problem.hint:
+            lines.append(f"    hint: {problem.hint}")
+    return "\n".join(lines)
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: ``1.4 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError
+
+
+def table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> str:
+    """Columns of text, as wide as they must be."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    return "\n".join(lines)
+
+
+def reporter(verbosity: int) -> Reporter:
+    """Progress with rich on a terminal, plain lines elsewhere, nothing with ``-q``."""
+    from builder.report import Silent
+
+    if verbosity < 0:
+        return Silent()
+    if sys.stderr.isatty():
+        from builder.cli.terminal import Terminal
+
+        return Terminal(verbosity)
+    return Plain(verbosity)
+
+
+class Plain:
+    """Lines for logs."""
+
+    def __init__(self, verbosity: int) -> None:
+        self._verbosity = verbosity
+
+    def step(self, message: str) -> None:
+        """A stage of the work begins."""
+        print(message, file=sys.stderr, flush=True)
+
+    def progress(self, task: str, done: int, total: int, unit: str = "") -> None:
+        """Told only at the end: logs are read afterwards."""
+        if done == total and total:
+            amount = size(total) if unit == "B" else str(total)
+            print(f"{task}: {amount}", file=sys.stderr, flush=True)
+
+    def note(self, message: str) -> None:
+        """Something worth knowing."""
+        print(message, file=sys.stderr, flush=True)
+
+    def warn(self, message: str) -> None:
+        """Something to look at."""
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    def detail(self, message: str) -> None:
+        """Something for ``-v``."""
+        if self._verbosity > 0:
+            print(f"  {message}", file=sys.stderr, flush=True)

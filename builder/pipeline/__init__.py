@@ -1,0 +1,1 @@
+"""The table of contents: what each command does, as lists of steps."""

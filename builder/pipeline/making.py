@@ -1,0 +1,145 @@
+"""A plan → its layers: what exists is found, what is missing is fetched and made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from builder.errors import MakeError
+from builder.make import files_layer, package_layer, records_layer, state_layer
+from builder.model.digest import CacheKey
+from builder.model.lock import LockedPackage
+from builder.model.plan import (
+    FilesLayerPlan,
+    LayerPlan,
+    MadeLayer,
+    PackageLayerPlan,
+    RecordsLayerPlan,
+    StateLayerPlan,
+)
+from builder.pipeline.schedule import Outcome, Task, run
+from builder.report import Reporter
+from builder.tools.store import Store
+
+Fetch = Callable[[tuple[LockedPackage, ...]], None]
+"""Sees to it that the store has the packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the layers of a plan turned out to be, and what became of those that could not be made."""
+
+    layers: dict[CacheKey, MadeLayer]
+    reused: frozenset[CacheKey]
+    outcome: Outcome
+
+
+def missing(plans: Iterable[LayerPlan], store: Store) -> tuple[LayerPlan, ...]:
+    """The layers that the store does not have."""
+    return tuple(plan for plan in plans if store.made(plan.cache_key) is None)
+
+
+def make(plans: tuple[LayerPlan, ...], store: Store, fetch: Fetch, jobs: int, reporter: Reporter) -> Made:
+    """Make the layers that are missing, each once, in parallel.
+
+    Args:
+        plans: in an order in which each stands after those it needs.
+        fetch: called once, with all packages that making needs.
+    """
+    found = {plan.cache_key: made for plan in plans if (made := store.made(plan.cache_key))}
+    reused = frozenset(found)
+    todo: dict[CacheKey, LayerPlan] = {}
+    for plan in plans:
+        if plan.cache_key not in found:
+            for needed in _with_needed(plan, store):
+                todo.setdefault(needed.cache_key, needed)
+    if not todo:
+        return Made(found, reused, Outcome())
+    trees = _trees(todo.values(), store)
+    wanted = {p.sha256: p for p in trees}
+    for plan in todo.values():
+        if isinstance(plan, PackageLayerPlan):
+            wanted |= {p.sha256: p for p in (*plan.packages, *plan.compiler)}
+    fetch(tuple(sorted(wanted.values())))
+    tasks = _tasks(tuple(todo.values()), trees, store)
+    reporter.step(f"making {len(todo)} layers")
+    outcome = run(tasks, jobs, reporter)
+    for key in todo:
+        made = outcome.results.get(key)
+        if isinstance(made, MadeLayer):
+            found[key] = made
+    return Made(found, reused, outcome)
+
+
+def _with_needed(plan: LayerPlan, store: Store) -> tuple[LayerPlan, ...]:
+    # A state is computed on the unpacked states and files below it, a records layer on a state's status.
+    needed: list[LayerPlan] = []
+    if isinstance(plan, RecordsLayerPlan) and store.made(plan.state.cache_key) is None:
+        needed += _with_needed(plan.state, store)
+    if isinstance(plan, StateLayerPlan):
+        if plan.below and not _usable(plan.below, store):
+            needed += _with_needed(plan.below, store)
+        needed += [files for files in plan.files_below if store.tree(f"files-{files.cache_key}") is None]
+    return (*needed, plan)
+
+
+def _usable(state: StateLayerPlan, store: Store) -> bool:
+    return store.made(state.cache_key) is not None and store.tree(f"state-{state.cache_key}") is not None
+
+
+def _trees(plans: Iterable[LayerPlan], store: Store) -> tuple[LockedPackage, ...]:
+    packages = {
+        package.sha256: package
+        for plan in plans
+        if isinstance(plan, StateLayerPlan)
+        for state in plan.chain()
+        for package in state.packages
+        if store.tree(package.sha256) is None
+    }
+    return tuple(sorted(packages.values()))
+
+
+def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store: Store) -> tuple[Task, ...]:
+    tree_makers: dict[str, str] = {}
+    wanted = {package.sha256 for package in trees}
+    tasks = []
+    for plan in plans:
+        if isinstance(plan, PackageLayerPlan):
+            unpack = any(package.sha256 in wanted for package in plan.packages)
+            tree_makers |= {package.sha256: plan.cache_key for package in plan.packages if unpack}
+            title = f"packages of {plan.definition}: {plan.group}"
+            tasks.append(Task(plan.cache_key, title, package_layer.make, (plan, store, unpack)))
+    for package in trees:
+        if package.sha256 not in tree_makers:
+            key = f"tree-{package.sha256}"
+            tree_makers[package.sha256] = key
+            tasks.append(Task(key, f"unpacking {package.name}", package_layer.make_tree, (package, store)))
+    for plan in plans:
+        match plan:
+            case FilesLayerPlan():
+                title = f"files of {plan.definition}"
+                tasks.append(Task(plan.cache_key, title, files_layer.make, (plan, store)))
+            case StateLayerPlan():
+                needs = {tree_makers[p.sha256] for s in plan.chain() for p in s.packages if p.sha256 in tree_makers}
+                needs |= {files.cache_key for files in plan.files_below}
+                needs |= {state.cache_key for state in plan.chain()[:-1]}
+                title = f"configuring {plan.definition}"
+                tasks.append(Task(plan.cache_key, title, state_layer.make, (plan, store), frozenset(needs)))
+            case RecordsLayerPlan():
+                title = f"records of {plan.state.definition}"
+                needs = {plan.state.cache_key}
+                tasks.append(Task(plan.cache_key, title, records_layer.make, (plan, store), frozenset(needs)))
+    return tuple(tasks)
+
+
+def require(made: Made, plans: Iterable[LayerPlan]) -> None:
+    """Raise the error because of which a layer is not there.
+
+    Raises:
+        ImgbuildError: the layer's own, or that of a layer below it.
+    """
+    for plan in plans:
+        if plan.cache_key in made.layers:
+            continue
+        cause = made.outcome.skipped.get(plan.cache_key, plan.cache_key)
+        raise made.outcome.errors.get(cause) or MakeError(f"a layer was not made: {plan.cache_key}")

@@ -1,0 +1,107 @@
+"""Tasks that need each other, run in worker processes; a failed one ends only those that need it."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import Any
+
+from builder.errors import MakeError
+from builder.report import Reporter
+from dsl.errors import ImgbuildError
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call in a worker process.
+
+    Attributes:
+        key: its name; others that need its effect name it in ``needs``.
+        title: what it does, for people.
+        call, args: must pickle.
+    """
+
+    key: str
+    title: str
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of the tasks, by key.
+
+    Attributes:
+        results: of those that ended well.
+        errors: of those that failed.
+        skipped: those that were not run, and the failed task because of which.
+    """
+
+    results: Mapping[str, Any] = field(default_factory=dict)
+    errors: Mapping[str, ImgbuildError] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(tasks: tuple[Task, ...], jobs: int, reporter: Reporter) -> Outcome:
+    """Run the tasks, each when those that it needs are done.
+
+    Args:
+        jobs: how many at once.
+    """
+    results: dict[str, Any] = {}
+    errors: dict[str, ImgbuildError] = {}
+    skipped: dict[str, str] = {}
+    waiting = {task.key: task for task in tasks}
+    if not waiting:
+        return Outcome()
+    running: dict[Future[Any], Task] = {}
+    known = frozenset(waiting)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("forkserver"), _prepare, ())
+    try:
+        while waiting or running:
+            for task in list(waiting.values()):
+                needs = task.needs & known
+                cause = next((key for key in sorted(needs) if key in errors or key in skipped), None)
+                if cause is not None:
+                    skipped[task.key] = skipped.get(cause, cause)
+                    del waiting[task.key]
+                # Not more than there are workers: a task that others wait for may still become ready.
+                elif len(running) < jobs and needs <= results.keys():
+                    reporter.detail(task.title)
+                    running[pool.submit(task.call, *task.args)] = task
+                    del waiting[task.key]
+            done, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
+            for future in done:
+                task = running.pop(future)
+                try:
+                    results[task.key] = future.result()
+                except ImgbuildError as error:
+                    errors[task.key] = error
+                except BrokenProcessPool:
+                    raise MakeError(
+                        f"a worker died: {task.title}", "was it killed, or is the machine out of memory?"
+                    ) from None
+                except OSError as error:
+                    errors[task.key] = MakeError(f"{task.title}: {error.strerror or error}")
+                reporter.progress("layers", len(results) + len(errors), len(tasks))
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return Outcome(results, errors, skipped)
+
+
+def _prepare() -> None:
+    # Ctrl-C goes to the whole process group: the parent decides, and workers never outlive it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,29 @@
+"""The workspace's definitions, with the git repositories that it uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.report import Reporter
+from builder.tools import git
+from builder.tools.store import Store
+from dsl import catalog
+from dsl.catalog import Catalog
+
+
+def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Reporter) -> Catalog:
+    """Read every definition; what is used from git is fetched at its commit, once.
+
+    Raises:
+        DefinitionError: there is no workspace, or its own file is wrong.
+        FetchError: a commit cannot be had.
+    """
+    root, workspace = catalog.find_workspace(directory)
+    used = []
+    for entry in workspace.uses:
+        if store.tree(f"git-{entry.commit}") is None:
+            reporter.step(f"fetching {entry.url} at {entry.commit[:12]}")
+        local = root / entry.url
+        url = str(local) if local.exists() else entry.url
+        used.append(git.checkout(url, entry.ref, entry.commit, store) / entry.path)
+    return catalog.load(root, repos=repos, used=tuple(used))

@@ -1,0 +1,87 @@
+"""How an image runs, as the ``config`` member of an OCI config (image-spec, config.md#properties)."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from builder.plan.accounts import Numbers
+from dsl import model
+from dsl.catalog import CatalogComponent, Definition
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NANOSECONDS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def describe(
+    component: CatalogComponent, definition: Definition, numbers: Numbers, defaults: model.Defaults
+) -> dict[str, Any]:
+    """The config of an image, all but the label of its version."""
+    image = definition.model
+    assert isinstance(image, model.ImageDefinition), "only images run"
+    run = image.run
+    uid, gid = numbers.uid(run.user), numbers.gid(run.group) if run.group else numbers.primary_gid(run.user)
+    described: dict[str, Any] = {
+        "User": f"{uid}:{gid}",
+        "Cmd": list(run.command),
+        "Env": sorted(f"{name}={value}" for name, value in {"PATH": PATH, **run.env}.items()),
+        "WorkingDir": run.workdir,
+        "StopSignal": run.stop_signal,
+        "Labels": _labels(component, definition, image, defaults),
+    }
+    if run.ports:
+        described["ExposedPorts"] = {_port(port): {} for port in run.ports.values()}
+    if run.volumes:
+        described["Volumes"] = {v if isinstance(v, str) else v.path: {} for v in run.volumes.values()}
+    if run.health and run.health.exec:
+        described["Healthcheck"] = {
+            "Test": ["CMD", *run.health.exec],
+            "Interval": _nanoseconds(run.health.interval),
+            "Timeout": _nanoseconds(run.health.timeout),
+            "StartPeriod": _nanoseconds(run.health.start),
+            "Retries": run.health.retries,
+        }
+    return described
+
+
+def with_version(described: dict[str, Any], tag: str) -> dict[str, Any]:
+    """The config with its last label."""
+    labels = {**described["Labels"], "org.opencontainers.image.version": tag}
+    return {**described, "Labels": dict(sorted(labels.items()))}
+
+
+def _labels(
+    component: CatalogComponent, definition: Definition, image: model.ImageDefinition, defaults: model.Defaults
+) -> dict[str, str]:
+    product = component.model
+    labels = {
+        "org.opencontainers.image.title": definition.name,
+        "org.opencontainers.image.description": image.summary,
+        "org.opencontainers.image.url": product.homepage,
+        "org.opencontainers.image.licenses": product.license,
+        "org.opencontainers.image.authors": product.maintainer or defaults.maintainer,
+        "org.imgbuild.component": component.name,
+        "org.imgbuild.run": json.dumps(_for_platforms(image.run), sort_keys=True, separators=(",", ":")),
+    }
+    for name, step in image.steps.items():
+        labels[f"org.imgbuild.step.{name}"] = json.dumps(list(step.command))
+    for text in (defaults.labels, product.labels, *(x.model.labels for x in definition.chain())):
+        labels |= text
+    return {name: value for name, value in sorted(labels.items()) if value is not None}
+
+
+def _for_platforms(run: model.Run) -> dict[str, Any]:
+    # What OCI has no field for: a platform reads it here, or a person from `imgbuild inspect`.
+    chosen = {"ports", "writable", "volumes", "limits", "platform", "health", "groups", "stop_grace"}
+    return run.model_dump(mode="json", include=chosen, exclude_defaults=True)
+
+
+def _port(port: int | model.ListeningPort) -> str:
+    return f"{port}/tcp" if isinstance(port, int) else f"{port.port}/{port.protocol}"
+
+
+def _nanoseconds(duration: str) -> int:
+    found = re.fullmatch(r"([0-9]+)(ms|s|m|h)", duration)
+    assert found, "the model checks durations"
+    return int(found[1]) * NANOSECONDS[found[2]]

@@ -1,0 +1,283 @@
+"""Definitions and locks → what is to be made, with every key. Pure: nothing is read, nothing is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from builder.model.digest import CacheKey, Digest
+from builder.model.lock import RULES, Lock, LockedGroup, LockedUser, Revision
+from builder.model.plan import (
+    DebconfAnswer,
+    FileEntry,
+    FilesLayerPlan,
+    ImagePlan,
+    LayerPlan,
+    LeaveOutRules,
+    PackageLayerPlan,
+    RecordsLayerPlan,
+    StateLayerPlan,
+    StatOverrideEntry,
+)
+from builder.plan import accounts, config, groups
+from dsl import model
+from dsl.catalog import CatalogComponent, Definition
+
+Contents = Mapping[tuple[str, str], Digest]
+"""The digest of each file's bytes, by definition and path."""
+
+PLATFORM_FOLDERS = frozenset({"/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"})
+"""Folders that every platform arranges itself: an image does not change their owners."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A definition with its lock."""
+
+    definition: Definition
+    lock: Lock
+
+
+def leave_out(chain: Sequence[Definition]) -> LeaveOutRules:
+    """What the packages of the chain's last definition leave out: its own rules and those of all below."""
+    kinds: set[str] = set()
+    paths: set[str] = set()
+    for definition in chain:
+        kinds |= set(definition.model.leave_out)
+        kinds -= {keep for keep in definition.model.keep if not keep.startswith("/")}
+        paths |= {keep for keep in definition.model.keep if keep.startswith("/")}
+    return LeaveOutRules(tuple(sorted(kinds)), tuple(sorted(paths)))
+
+
+def package_layers(chain: Sequence[Locked], compression: str) -> tuple[PackageLayerPlan, ...]:
+    """The package layers of the chain's last definition."""
+    locked = chain[-1]
+    rules = leave_out([x.definition for x in chain])
+    compiler = chain[0].lock.compiler
+    plans = []
+    for group in groups.groups(locked.lock.packages, locked.lock.grouping):
+        key = CacheKey.of(
+            "packages",
+            {
+                "rules": RULES,
+                "packages": [[p.name, p.version, p.architecture, p.sha256] for p in group.packages],
+                "leave_out": [rules.kinds, rules.keep],
+                "compiler": sorted(p.sha256 for p in compiler),
+                "compression": compression,
+            },
+        )
+        plans.append(
+            PackageLayerPlan(
+                key, locked.lock.name, group.name, group.hot, group.packages, rules, compiler, compression
+            )
+        )
+    return tuple(plans)
+
+
+def file_entries(locked: Locked, numbers: accounts.Numbers, contents: Contents) -> tuple[FileEntry, ...]:
+    """Everything that the definition itself brings after its packages are configured."""
+    definition = locked.definition.model
+    entries = [
+        _file(locked.lock.name, path, file, numbers, contents)
+        for path, file in definition.files.items()
+        if file.before is None
+    ]
+    entries += [_folder(path, folder, numbers) for path, folder in definition.folders.items()]
+    if isinstance(definition, model.ImageDefinition):
+        taken = {entry.path for entry in entries} | PLATFORM_FOLDERS
+        places = [*definition.run.volumes.values(), *definition.run.writable]
+        places += [place for step in definition.steps.values() for place in step.writable]
+        for place in places:
+            path = place if isinstance(place, str) else place.path
+            if path in taken:
+                continue
+            taken.add(path)
+            owned = model.Folder(owner=definition.run.user) if isinstance(place, str) else place
+            entries.append(_folder(path, owned, numbers))
+    return tuple(sorted(entries))
+
+
+def state_layer(
+    chain: Sequence[Locked], contents: Contents, compression: str, *, learn: bool = False
+) -> StateLayerPlan:
+    """The state layer of the chain's last definition, and those below."""
+    below: StateLayerPlan | None = None
+    files: tuple[FilesLayerPlan, ...] = ()
+    for depth in range(1, len(chain) + 1):
+        part = chain[:depth]
+        below = _state(part, below, files, contents, compression, learn=learn and depth == len(chain))
+        layer = files_layer(part, contents, compression)
+        files = (*files, layer) if layer else files
+    assert below is not None, "a chain has at least one definition"
+    return below
+
+
+def files_layer(chain: Sequence[Locked], contents: Contents, compression: str) -> FilesLayerPlan | None:
+    """The files layer of the chain's last definition; None if it brings no files."""
+    numbers = accounts.numbers(tuple(x.lock for x in chain))
+    entries = file_entries(chain[-1], numbers, contents)
+    if not entries:
+        return None
+    key = CacheKey.of(
+        "files", {"rules": RULES, "files": [_plain(entry) for entry in entries], "compression": compression}
+    )
+    return FilesLayerPlan(key, chain[-1].lock.name, entries, compression)
+
+
+def image(
+    component: CatalogComponent,
+    chain: Sequence[Locked],
+    contents: Contents,
+    defaults: model.Defaults,
+    version: str,
+    revision: int,
+) -> ImagePlan:
+    """One image: cold groups definition by definition, hot groups in one order, states, files, records."""
+    compression = defaults.compression
+    packages = [plan for depth in range(1, len(chain) + 1) for plan in package_layers(chain[:depth], compression)]
+    cold = [plan for plan in packages if not plan.hot]
+    hot = sorted((plan for plan in packages if plan.hot), key=lambda plan: groups.hot_rank(plan.group))
+    state = state_layer(chain, contents, compression)
+    upper: list[LayerPlan] = []
+    for depth, part in enumerate(state.chain(), start=1):
+        upper.append(part)
+        files = files_layer(chain[:depth], contents, compression)
+        if files:
+            upper.append(files)
+    records = RecordsLayerPlan(
+        CacheKey.of("records", {"rules": RULES, "state": state.cache_key, "compression": compression}),
+        state,
+        compression,
+    )
+    layers: tuple[LayerPlan, ...] = (*cold, *hot, *upper, records)
+    definition = chain[-1].definition
+    numbers = accounts.numbers(tuple(x.lock for x in chain))
+    described = config.describe(component, definition, numbers, defaults)
+    content_key = CacheKey.of("image", {"layers": [layer.cache_key for layer in layers], "config": described})
+    name = f"{version}-{component.overlay}" if component.overlay else version
+    tag = f"{name}-r{revision}" if revision else f"{name}-dev"
+    labelled = config.with_version(described, tag)
+    return ImagePlan(
+        component.name,
+        definition.name,
+        name,
+        revision,
+        content_key,
+        chain[-1].lock.architecture,
+        layers,
+        json.dumps(labelled, sort_keys=True, ensure_ascii=False),
+    )
+
+
+def revise(old: tuple[Revision, ...], plan: ImagePlan) -> Revision:
+    """The revision that this content means: the one it has, the next one, or r1 of a new version."""
+    known = next((x for x in old if x.image == plan.image), None)
+    if known is None or known.version != plan.version:
+        return Revision(plan.image, plan.version, 1, plan.content_key)
+    if known.content_key == plan.content_key:
+        return known
+    return Revision(plan.image, plan.version, known.revision + 1, plan.content_key)
+
+
+def _state(
+    chain: Sequence[Locked],
+    below: StateLayerPlan | None,
+    files_below: tuple[FilesLayerPlan, ...],
+    contents: Contents,
+    compression: str,
+    *,
+    learn: bool,
+) -> StateLayerPlan:
+    locked = chain[-1]
+    definition = locked.definition.model
+    numbers = accounts.numbers(tuple(x.lock for x in chain))
+    early = tuple(
+        sorted(
+            _file(locked.lock.name, path, file, numbers, contents)
+            for path, file in definition.files.items()
+            if file.before == "configure"
+        )
+    )
+    debconf = tuple(
+        sorted(_answer(package, question, answer) for package, asked in definition.debconf.items()
+               for question, answer in asked.items())
+    )  # fmt: skip
+    overrides = tuple(
+        sorted(StatOverrideEntry(path, o.owner, o.group or o.owner, o.mode) for path, o in definition.statoverrides.items())
+    )
+    users: tuple[LockedUser, ...] = locked.lock.users
+    groups_: tuple[LockedGroup, ...] = locked.lock.groups
+    create = tuple(sorted(definition.users))
+    memberships = tuple(sorted((name, group) for name, user in definition.users.items() for group in user.groups))
+    alternatives = tuple(sorted(definition.alternatives.items()))
+    generated = tuple(sorted(definition.generated))
+    rules = leave_out([x.definition for x in chain])
+    layer_keys = [plan.cache_key for plan in package_layers(chain, compression)]
+    key = CacheKey.of(
+        "state",
+        {
+            "rules": RULES,
+            "below": below.cache_key if below else None,
+            "files_below": [layer.cache_key for layer in files_below],
+            "layers": layer_keys,
+            "users": [[u.name, u.uid, u.gid, u.home, u.shell, u.comment] for u in users],
+            "groups": [[g.name, g.gid] for g in groups_],
+            "create": create,
+            "memberships": memberships,
+            "early": [_plain(entry) for entry in early],
+            "debconf": [[a.package, a.question, a.type, a.value] for a in debconf],
+            "statoverrides": [[o.path, o.owner, o.group, o.mode] for o in overrides],
+            "alternatives": alternatives,
+            "generated": generated,
+            "leave_out": [rules.kinds, rules.keep],
+            "compression": compression,
+            "learn": learn,
+        },
+    )
+    return StateLayerPlan(
+        cache_key=key,
+        definition=locked.lock.name,
+        architecture=locked.lock.architecture,
+        below=below,
+        files_below=files_below,
+        packages=locked.lock.packages,
+        users=users,
+        groups=groups_,
+        create_users=create,
+        user_groups=memberships,
+        early_files=early,
+        debconf=debconf,
+        statoverrides=overrides,
+        alternatives=alternatives,
+        generated=generated,
+        leave_out=rules,
+        compression=compression,
+        learn=learn,
+    )
+
+
+def _file(
+    definition: str, path: str, file: model.File, numbers: accounts.Numbers, contents: Contents
+) -> FileEntry:
+    uid, gid = numbers.of(file.owner, file.group)
+    if file.link is not None:
+        return FileEntry(path, "link", uid, gid, 0o777, target=file.link)
+    return FileEntry(path, "file", uid, gid, int(file.mode, 8), contents[definition, path])
+
+
+def _folder(path: str, folder: model.Ownership, numbers: accounts.Numbers) -> FileEntry:
+    uid, gid = numbers.of(folder.owner, folder.group)
+    return FileEntry(path, "folder", uid, gid, int(folder.mode, 8))
+
+
+def _answer(package: str, question: str, answer: str | bool | int | model.Answer) -> DebconfAnswer:
+    if isinstance(answer, model.Answer):
+        kind, value = answer.type, answer.value
+    else:
+        kind, value = ("boolean" if isinstance(answer, bool) else "string"), answer
+    return DebconfAnswer(package, question, kind, str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _plain(entry: FileEntry) -> list[str | int | None]:
+    return [entry.path, entry.kind, entry.uid, entry.gid, entry.mode, entry.content, entry.target]

@@ -1,0 +1,47 @@
+"""Git repositories at a commit, kept in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.errors import FetchError
+from builder.tools import process
+from builder.tools.store import Store
+
+_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+
+def checkout(url: str, ref: str | None, commit: str, store: Store) -> Path:
+    """The files of a commit, fetched if the store does not have them.
+
+    Args:
+        url: what ``git fetch`` takes.
+        ref: the branch or tag where the commit is found; servers that refuse single commits need it.
+        commit: 40 hexadecimal digits.
+
+    Raises:
+        FetchError: git is missing, or the commit cannot be had.
+    """
+    found = store.tree(f"git-{commit}")
+    if found:
+        return found
+    with store.making_tree(f"git-{commit}") as folder:
+
+        def git(*words: str) -> None:
+            process.run(["git", "-C", folder, *words], env=_ENVIRONMENT, timeout=600)
+
+        try:
+            git("init", "--quiet")
+            try:
+                git("fetch", "--quiet", "--depth=1", url, commit)
+            except process.ProgramFailed:
+                git("fetch", "--quiet", url, ref or "HEAD")
+            git("checkout", "--quiet", "--detach", commit)
+        except process.ProgramFailed as failed:
+            message = f"{url}: commit {commit[:12]} cannot be fetched: {failed.result.errors}"
+            raise FetchError(message, url, hint="does `ref` name a branch or tag that has it?") from None
+        except FileNotFoundError:
+            raise FetchError("git is not installed", url, hint="install git, or take the entry out of `uses:`") from None
+    tree = store.tree(f"git-{commit}")
+    assert tree, "it was just made"
+    return tree
