@@ -1,0 +1,54 @@
+"""``imgbuild build``: definitions and locks → images."""
+
+from __future__ import annotations
+
+import click
+
+from builder.cli import output
+from builder.cli.options import Common, common, jobs_option
+
+
+@click.command("build")
+@click.argument("targets", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All components.")
+@click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
+@click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",
+              help="oci:DIR, docker:, podman:, oci-archive:FILE, docker-archive:FILE or dir:DIR.")  # fmt: skip
+@jobs_option
+@common
+def command(
+    common: Common, targets: tuple[str, ...], everything: bool, locked: bool, destinations: tuple[str, ...], jobs: int
+) -> int:
+    """Make images from definitions and their locks.
+
+    \b
+    Examples:
+      imgbuild build nova                     six images into ./out
+      imgbuild build nova/nova-api --to docker:
+      imgbuild build --all --locked           in a pipeline
+    """
+    from builder.pipeline import building
+    from builder.pipeline.edges import Edges
+
+    if not targets and not everything:
+        raise click.UsageError("name a target, or --all")
+    edges = Edges(common.store(), common.reporter(), jobs)
+    built = building.build(common.catalog(), targets, destinations, edges, locked=locked)
+    if common.json:
+        output.print_json({"images": [image.data() for image in built]})
+    else:
+        for image in built:
+            if image.error:
+                output.error(image.error, json_wanted=False)
+        rows = [
+            (
+                f"{image.image}:{image.tag}",
+                image.status,
+                f"{image.made} made, {image.reused} reused" if image.digest else image.because,
+                output.size(image.size) if image.digest else "",
+                (image.digest or "")[:19],
+            )
+            for image in built
+        ]
+        print(output.table(rows, ("IMAGE", "STATUS", "LAYERS", "SIZE", "DIGEST")))
+    return 0 if all(image.digest for image in built) else 1

@@ -1,0 +1,68 @@
+"""``imgbuild lock``: resolve packages and write locks."""
+
+from __future__ import annotations
+
+import click
+
+from builder.cli import output
+from builder.cli.options import Common, common, jobs_option
+
+
+@click.command("lock")
+@click.argument("targets", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All components.")
+@click.option("--update", is_flag=True, help="Move everything to the newest versions.")
+@click.option("--check", is_flag=True, help="Only say whether locks fit their definitions; needs no network.")
+@click.option("--regroup", is_flag=True, help="Group packages into layers anew.")
+@jobs_option
+@common
+def command(
+    common: Common, targets: tuple[str, ...], everything: bool, update: bool, check: bool, regroup: bool, jobs: int
+) -> int:
+    """Resolve packages and write locks: what is locked is kept, what is missing is added.
+
+    \b
+    Examples:
+      imgbuild lock nova            add what the definition newly names
+      imgbuild lock nova --update   move to the newest versions
+      imgbuild lock --all --check   ends with 3 if a lock does not fit
+    """
+    from builder.pipeline import locking
+    from builder.pipeline.edges import Edges
+
+    if not targets and not everything:
+        raise click.UsageError("name a target, or --all")
+    edges = Edges(common.store(), common.reporter(), jobs)
+    catalog = common.catalog()
+    if check:
+        reasons = locking.check(catalog, targets)
+        if common.json:
+            output.print_json({"stale": reasons})
+        else:
+            for name, reason in reasons.items():
+                click.echo(f"{name}: {reason}", err=True)
+            click.echo("the locks fit" if not reasons else "run `imgbuild lock`", err=bool(reasons))
+        return 3 if reasons else 0
+    changes = locking.lock(catalog, targets, edges, update=update, regroup=regroup)
+    if common.json:
+        output.print_json(
+            [
+                {
+                    "definition": c.definition,
+                    "path": str(c.path),
+                    "added": [f"{p.name} {p.version}" for p in c.difference.added],
+                    "removed": [f"{p.name} {p.version}" for p in c.difference.removed],
+                    "changed": [[o.name, o.version, n.version] for o, n in c.difference.changed],
+                }
+                for c in changes
+            ]
+        )
+        return 0
+    for change in changes:
+        difference = change.difference
+        counts = len(difference.added), len(difference.removed), len(difference.changed)
+        said = "unchanged" if not any(counts) else "{} added, {} removed, {} changed".format(*counts)
+        click.echo(f"{change.definition}: {len(change.after.packages)} packages, {said}")
+        for old, new in difference.changed:
+            click.echo(f"  {old.name} {old.version} → {new.version}")
+    return 0

@@ -1,0 +1,62 @@
+"""``imgbuild plan``: what a build would do."""
+
+from __future__ import annotations
+
+import click
+
+from builder.cli import output
+from builder.cli.options import Common, common
+
+
+@click.command("plan")
+@click.argument("targets", nargs=-1, required=True)
+@common
+def command(common: Common, targets: tuple[str, ...]) -> None:
+    """Show which layers a build would make or reuse, with the packages and sizes of each.
+
+    \b
+    Examples:
+      imgbuild plan nova
+      imgbuild plan nova/nova-api --json
+    """
+    from builder.model.plan import PackageLayerPlan
+    from builder.pipeline import building
+    from builder.pipeline.edges import Edges
+
+    store = common.store()
+    planned = building.plan(common.catalog(), targets, Edges(store, common.reporter()))
+    images = []
+    for image in planned.images:
+        layers = []
+        for layer in image.layers:
+            made = store.made(layer.cache_key)
+            packages = layer.packages if isinstance(layer, PackageLayerPlan) else ()
+            layers.append(
+                {
+                    "kind": type(layer).__name__.removesuffix("LayerPlan").lower(),
+                    "definition": layer.state.definition if not hasattr(layer, "definition") else layer.definition,
+                    "group": layer.group if isinstance(layer, PackageLayerPlan) else "",
+                    "packages": [f"{p.name} {p.version}" for p in packages],
+                    "package_bytes": sum(p.size for p in packages),
+                    "bytes": made.layer.size if made else None,
+                    "action": "reuse" if made else "make",
+                    "cache_key": layer.cache_key,
+                }
+            )
+        images.append({"image": image.image, "tag": image.tag, "layers": layers})
+    if common.json:
+        output.print_json({"images": images})
+        return
+    for entry in images:
+        print(f"{entry['image']}:{entry['tag']}")
+        rows = [
+            (
+                f"  {layer['action']}",
+                str(layer["kind"]),
+                f"{layer['definition']} {layer['group']}".strip(),
+                f"{len(layer['packages'])} packages" if layer["packages"] else "",
+                output.size(layer["bytes"]) if layer["bytes"] is not None else "",
+            )
+            for layer in entry["layers"]
+        ]
+        print(output.table(rows, ("  ACTION", "KIND", "WHAT", "PACKAGES", "SIZE")))
