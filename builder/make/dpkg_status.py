@@ -1,0 +1,213 @@
+"""dpkg's status: what it says of packages, as text and as values."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.errors import MakeError
+
+INFO = "var/lib/dpkg/info"
+_FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Stanza:
+    """The fields of a package in the order in which they stand; continued lines keep their form."""
+
+    fields: tuple[tuple[str, str], ...]
+
+    def get(self, name: str, default: str = "") -> str:
+        """A field, whatever its case."""
+        wanted = name.lower()
+        return next((value for key, value in self.fields if key.lower() == wanted), default)
+
+    def with_field(self, name: str, value: str) -> Stanza:
+        """With a field set in its place, or added at the end; an empty value removes it."""
+        kept = []
+        found = False
+        for key, old in self.fields:
+            if key.lower() != name.lower():
+                kept.append((key, old))
+            elif value and not found:
+                kept.append((name, value))
+                found = True
+        if value and not found:
+            kept.append((name, value))
+        return Stanza(tuple(kept))
+
+    @property
+    def package(self) -> str:
+        """Its name."""
+        return self.get("Package")
+
+    @property
+    def info_name(self) -> str:
+        """What its files in dpkg's ``info`` begin with."""
+        if self.get("Multi-Arch") == "same":
+            return f"{self.package}:{self.get('Architecture')}"
+        return self.package
+
+    def __str__(self) -> str:
+        return "".join(f"{key}:{_gap(value)}{value}\n" for key, value in self.fields)
+
+
+def _gap(value: str) -> str:
+    return "" if not value or value.startswith("\n") else " "
+
+
+def parse(text: str) -> tuple[Stanza, ...]:
+    """The stanzas of a status or control file."""
+    stanzas: list[Stanza] = []
+    fields: list[tuple[str, str]] = []
+    for line in [*text.splitlines(), ""]:
+        if not line.strip():
+            if fields:
+                stanzas.append(Stanza(tuple(fields)))
+            fields = []
+        elif line[0] in " \t" and fields:
+            key, value = fields[-1]
+            fields[-1] = (key, f"{value}\n{line}")
+        elif match := _FIELD.match(line):
+            fields.append((match[1], match[2]))
+    return tuple(stanzas)
+
+
+def format(stanzas: Iterable[Stanza]) -> str:
+    """A status file as dpkg writes it: sorted by package and architecture."""
+    ordered = sorted(stanzas, key=lambda s: (s.package, s.get("Architecture")))
+    return "".join(f"{stanza}\n" for stanza in ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A package of which a tree is there.
+
+    Attributes:
+        tree: its payload, with its control members in dpkg's ``info``.
+        files: the paths of its payload, canonical and relative, from its ``.list``.
+        scripts: the control members that it has: ``preinst``, ``triggers`` …
+    """
+
+    control: Stanza
+    tree: Path
+    files: tuple[str, ...] = field(repr=False)
+    members: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The package's name."""
+        return self.control.package
+
+    def member(self, name: str) -> Path:
+        """A control member's file."""
+        return self.tree / INFO / f"{self.control.info_name}.{name}"
+
+    def text(self, name: str) -> str:
+        """A control member's text, empty if it has none of this name."""
+        return self.member(name).read_text(errors="surrogateescape") if name in self.members else ""
+
+
+def unpacked(tree: Path, control: str) -> Unpacked:
+    """The package that a tree holds.
+
+    Args:
+        control: its control file.
+    """
+    stanzas = parse(control)
+    if len(stanzas) != 1:
+        raise MakeError(f"a package's control file is broken: {control[:200]!r}")
+    stanza = stanzas[0]
+    info = tree / INFO
+    prefix = stanza.info_name + "."
+    members = frozenset(path.name[len(prefix) :] for path in info.iterdir() if path.name.startswith(prefix))
+    listed = (info / f"{prefix}list").read_text(errors="surrogateescape").splitlines()
+    files = tuple(sorted({canonical(path) for path in listed} - {""}))
+    return Unpacked(stanza, tree, files, members)
+
+
+_MERGED = re.compile(r"^(bin|sbin|lib|lib32|lib64|libo32|libx32)(?=/|$)")
+
+
+def canonical(path: str) -> str:
+    """A path as layers spell it: relative, with ``bin``, ``lib`` … below ``usr``."""
+    relative = path.lstrip("/")
+    if relative in ("", "."):
+        return ""
+    relative = relative.removeprefix("./")
+    return _MERGED.sub(r"usr/\1", relative) if "/" in relative else relative
+
+
+def fresh(package: Unpacked) -> Stanza:
+    """What dpkg's status says of a package that has been unpacked and not configured."""
+    stanza = package.control
+    first = ("Package", stanza.package), ("Status", "install ok unpacked")
+    rest = tuple((key, value) for key, value in stanza.fields if key not in ("Package", "Status"))
+    result = Stanza((*first, *rest))
+    lines = []
+    for line in package.text("conffiles").splitlines():
+        words = line.split()
+        if not words or words[0] == "remove-on-upgrade":
+            continue
+        path = words[-1]
+        file = package.tree / canonical(path)
+        if file.is_file() and not file.is_symlink():
+            lines.append(f"\n {path} {hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()}")
+    return _before(result, "Description", "Conffiles", "".join(lines)) if lines else result
+
+
+def _before(stanza: Stanza, mark: str, name: str, value: str) -> Stanza:
+    head = [pair for pair in stanza.fields if pair[0] != name]
+    place = next((i for i, pair in enumerate(head) if pair[0] == mark), len(head))
+    return Stanza((*head[:place], (name, value), *head[place:]))
+
+
+def needs(stanza: Stanza, fields: Sequence[str] = ("Pre-Depends", "Depends")) -> tuple[str, ...]:
+    """The names that a package's relations mention, alternatives included."""
+    names = []
+    for relation in ",".join(stanza.get(name) for name in fields).split(","):
+        for choice in relation.split("|"):
+            words = choice.split("(")[0].split()
+            if words:
+                names.append(words[0].split(":")[0])
+    return tuple(names)
+
+
+def in_order(packages: Sequence[Unpacked]) -> tuple[Unpacked, ...]:
+    """Packages after those that they need; cycles are cut where names sort first."""
+    by_name = {package.name: package for package in sorted(packages, key=lambda p: p.name)}
+    for package in packages:
+        for relation in package.control.get("Provides").split(","):
+            if words := relation.split("(")[0].split():
+                by_name.setdefault(words[0], package)
+    done: dict[str, Unpacked] = {}
+    visiting: set[str] = set()
+
+    def visit(package: Unpacked) -> None:
+        if package.name in done or package.name in visiting:
+            return
+        visiting.add(package.name)
+        for name in needs(package.control):
+            if name in by_name:
+                visit(by_name[name])
+        done[package.name] = package
+
+    for package in sorted(packages, key=lambda p: p.name):
+        visit(package)
+    return tuple(done.values())
+
+
+def essential(packages: Sequence[Unpacked]) -> frozenset[str]:
+    """The essential packages among these and all that they need: nothing runs before they are there."""
+    by_name = {package.name: package for package in packages}
+    found: set[str] = set()
+    todo = [package.name for package in packages if package.control.get("Essential") == "yes"]
+    while todo:
+        name = todo.pop()
+        if name in by_name and name not in found:
+            found.add(name)
+            todo += needs(by_name[name].control)
+    return frozenset(found)

@@ -1,0 +1,276 @@
+"""The first process of a sandbox: mounts the root, runs commands in it, ends with its parent.
+
+Run as a program of its own (``python -I -S sandbox_init.py``), so it uses the standard library alone. It reads requests
+as JSON lines from standard input and answers each with a line. When standard input ends, or the parent dies,
+it ends too, and with it, since it is process 1 of its pid namespace, everything that still runs; its mounts go with
+its mount namespace.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+PR_SET_PDEATHSIG = 1
+
+HOST_NAME = "localhost"
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name: str, *arguments: Any) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}", str(arguments))
+
+
+def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    try:
+        _call("mount", source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"mounting {kind or source} on {target}: {os.strerror(error.errno or 0)}") from None
+
+
+def _die_with_parent() -> None:
+    _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class Root:
+    """The root that commands see, mounted at ``path``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._mounted = False
+
+    def mount(self, links: str, lowers: Sequence[str], upper: str, work: str) -> None:
+        """Mount the overlay, in place of the one before.
+
+        Args:
+            links: the folder that ``lowers`` are names in: mount takes no more than a page of options.
+        """
+        if self._mounted:
+            _call("umount2", self.path.encode(), MNT_DETACH)
+            self._mounted = False
+        os.chdir(links)
+        options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work},userxattr"
+        _mount("overlay", self.path, "overlay", MS_NODEV, options)
+        os.chdir("/")
+        self._mounted = True
+        for name in ("proc", "dev", "run", "tmp"):
+            os.makedirs(f"{self.path}/{name}", exist_ok=True)
+        self._proc()
+        self._dev()
+        for name, mode in (("run", "0755"), ("tmp", "1777")):
+            _mount("tmpfs", f"{self.path}/{name}", "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
+        os.mkdir(f"{self.path}/run/lock")
+        os.chmod(f"{self.path}/run/lock", 0o1777)
+
+    def _proc(self) -> None:
+        try:
+            _mount("proc", f"{self.path}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        except OSError:
+            # Inside a container parts of /proc are hidden, and the kernel then refuses a whole one.
+            _mount("/proc", f"{self.path}/proc", "", MS_BIND | MS_REC)
+
+    def _dev(self) -> None:
+        dev = f"{self.path}/dev"
+        _mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755")
+        for name in DEVICES:
+            with open(f"{dev}/{name}", "wb"):
+                pass
+            _mount(f"/dev/{name}", f"{dev}/{name}", "", MS_BIND)
+        for name, mode in (("shm", 0o1777), ("pts", 0o755)):
+            os.mkdir(f"{dev}/{name}")
+            os.chmod(f"{dev}/{name}", mode)
+        _mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        try:
+            _mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+            os.symlink("pts/ptmx", f"{dev}/ptmx")
+        except OSError:
+            pass  # Few scripts want a terminal.
+        os.symlink("/proc/self/fd", f"{dev}/fd")
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            os.symlink(f"/proc/self/fd/{number}", f"{dev}/{name}")
+
+
+class Timer:
+    """Kills whatever runs when the time is over."""
+
+    def __init__(self) -> None:
+        self.over = False
+        signal.signal(signal.SIGALRM, self._ring)
+
+    def start(self, seconds: int) -> None:
+        self.over = False
+        signal.alarm(seconds)
+
+    def stop(self) -> None:
+        signal.alarm(0)
+
+    def _ring(self, _signal: int, _frame: object) -> None:
+        self.over = True
+        _kill_all()
+
+
+def _kill_all() -> None:
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _run(root: str, argv: Sequence[str], env: Mapping[str, str], stdin: bytes, timer: Timer, seconds: int) -> Any:
+    given = os.memfd_create("stdin")
+    os.write(given, stdin)
+    os.lseek(given, 0, os.SEEK_SET)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _execute(root, argv, env, given, writing)
+    os.close(writing)
+    os.close(given)
+    output: list[bytes] = []
+    reader = threading.Thread(target=_collect, args=(reading, output))
+    reader.start()
+    timer.start(seconds)
+    status = _wait(child)
+    timer.stop()
+    # What a script leaves running would hold files open and the output too.
+    _kill_all()
+    reader.join()
+    os.close(reading)
+    _reap()
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code, "output": base64.b64encode(b"".join(output)).decode(), "over": timer.over}
+
+
+def _execute(root: str, argv: Sequence[str], env: Mapping[str, str], stdin: int, output: int) -> NoReturn:
+    try:
+        for number in (signal.SIGALRM, signal.SIGPIPE, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        os.umask(0o022)
+        os.dup2(stdin, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chroot(root)
+        os.chdir("/")
+        # Some programs close every number up to the limit.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+        os.execvpe(argv[0], list(argv), dict(env))
+    except BaseException as error:
+        os.write(output, f"{argv[0]}: {error}\n".encode())
+        os._exit(127)
+
+
+def _collect(descriptor: int, output: list[bytes]) -> None:
+    while data := os.read(descriptor, 1 << 16):
+        output.append(data)
+
+
+def _wait(child: int) -> int:
+    while True:
+        process, status = os.wait()
+        if process == child:
+            return status
+
+
+def _reap() -> None:
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        pass
+
+
+def enter_user_namespace(asked: int, told: int) -> None:
+    """Become root of a user namespace that the parent maps: tell it by a byte and wait for one."""
+    _call("unshare", CLONE_NEWUSER)
+    os.write(told, b".")
+    os.read(asked, 1)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def _serve(root: Root) -> None:
+    timer = Timer()
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: Any
+        try:
+            match request.pop("do"):
+                case "mount":
+                    answer = root.mount(**request) or {}
+                case "run":
+                    stdin = base64.b64decode(request["stdin"])
+                    answer = _run(root.path, request["argv"], request["env"], stdin, timer, request["seconds"])
+                case unknown:
+                    answer = {"error": f"unknown request: {unknown}"}
+        except OSError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    """Enter the namespaces and serve."""
+    _die_with_parent()
+    try:
+        _call("unshare", NAMESPACES)
+    except OSError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return
+    print(json.dumps({"pid": os.getpid()}), flush=True)
+    sys.stdin.readline()
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    # Changing who we are clears it.
+    _die_with_parent()
+    child = os.fork()
+    if child:
+        # Requests and answers are the child's alone.
+        os.close(0)
+        os.close(1)
+        os.waitpid(child, 0)
+        return
+    _die_with_parent()
+    if os.getppid() != 0:
+        # The parent lives outside of our pid namespace, so it is 0 as long as it lives.
+        os._exit(1)
+    try:
+        _mount("none", "/", "", MS_REC | MS_PRIVATE)
+        name = HOST_NAME.encode()
+        _call("sethostname", name, len(name))
+    except OSError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        os._exit(1)
+    print(json.dumps({}), flush=True)
+    _serve(Root(sys.argv[1]))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
