@@ -1,19 +1,19 @@
 """What can go wrong, as a tree; only the command line prints or exits.
 
-    ImgbuildError (dsl.errors)
-    ├── DefinitionError           a definition is wrong (exit code 2)
-    ├── UsageError                a command was asked for something that is not there (2)
-    ├── ResolveError              packages cannot be resolved
-    │   ├── Unsatisfiable         the solver found no answer; carries the chain
-    │   └── SourceError           a source is unsigned, expired, tampered with or broken
-    ├── StaleLock                 a lock does not fit its definition any more
-    ├── FetchError                bytes could not be had
-    ├── IntegrityError            bytes are not what their checksum says
-    ├── MakeError                 a layer could not be made
-    │   └── ConfigureError        a package's script failed; carries its output
-    ├── SandboxError              this machine does not allow what making layers needs
-    ├── ImageError                an image, layout or archive is broken
-    └── EngineError               docker or podman is missing or refused
+ImgbuildError (dsl.errors)
+├── DefinitionError           a definition is wrong (exit code 2)
+├── UsageError                a command was asked for something that is not there (2)
+├── ResolveError              packages cannot be resolved
+│   ├── Unsatisfiable         the solver found no answer; carries the chain
+│   └── SourceError           a source is unsigned, expired, tampered with or broken
+├── StaleLock                 a lock does not fit its definition any more
+├── FetchError                bytes could not be had
+├── IntegrityError            bytes are not what their checksum says
+├── MakeError                 a layer could not be made
+│   └── ConfigureError        a package's script failed; carries its output
+├── SandboxError              this machine does not allow what making layers needs
+├── ImageError                an image, layout or archive is broken
+└── EngineError               docker or podman is missing or refused
 """
 
 from __future__ import annotations

@@ -242,7 +242,9 @@ class _Builder:
         if tag == _INT and re.fullmatch(r"[-+]?(0|[1-9][0-9]*)", text) and len(text) < 20:
             return int(text)
         if tag == _INT:
-            self.fail(node, "number", f"{text!r} is a number that readers understand differently", f'quote it: "{text}"')
+            self.fail(
+                node, "number", f"{text!r} is a number that readers understand differently", f'quote it: "{text}"'
+            )
             return None
         if tag == "tag:yaml.org,2002:float":
             self.fail(node, "number", f"{text!r} is a number to YAML: a version would lose its last zero",

@@ -1,7 +1,7 @@
 """Errors of the language.
 
-    ImgbuildError             everything that a user is told without a traceback
-    └── DefinitionError       problems in definitions, each at its place
+ImgbuildError             everything that a user is told without a traceback
+└── DefinitionError       problems in definitions, each at its place
 """
 
 from __future__ import annotations

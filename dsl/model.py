@@ -35,9 +35,7 @@ Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i
 """An amount of memory: ``512Mi``, ``2Gi``."""
 Wish = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( \((<<|<=|=|>=|>>) [A-Za-z0-9.+:~-]+\))?$"
-    ),
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( \((<<|<=|=|>=|>>) [A-Za-z0-9.+:~-]+\))?$"),
 ]
 """A package, with a constraint in Debian's notation: ``nova-common (>= 2:31)``."""
 Extends = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*( [^\n]+)?$")]
@@ -60,9 +58,7 @@ def _frozen(value: Mapping[K, V]) -> Mapping[K, V]:
     return MappingProxyType(dict(value))
 
 
-Map = Annotated[
-    Mapping[K, V], AfterValidator(_frozen), PlainSerializer(dict, return_type=dict[str, Any])
-]
+Map = Annotated[Mapping[K, V], AfterValidator(_frozen), PlainSerializer(dict, return_type=dict[str, Any])]
 """A read-only mapping."""
 
 

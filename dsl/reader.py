@@ -68,7 +68,9 @@ def _problems(source: Document, kind: type[BaseModel], error: ValidationError) -
         if len(said) > 1 and (path, "") in found:
             place = source.place(path)
             expected = " or ".join(dict.fromkeys(said))
-            found[path, ""] = source.problem(place, "type", f"{_where(path)}: expected {expected}, found {_found(source, path)}")
+            found[path, ""] = source.problem(
+                place, "type", f"{_where(path)}: expected {expected}, found {_found(source, path)}"
+            )
     return tuple(found.values())
 
 
@@ -80,9 +82,8 @@ def _path(source: Document, location: tuple[Any, ...]) -> tuple[Path_, bool]:
     for index, part in enumerate(location):
         if part == "[key]":
             continue
-        if isinstance(data, dict) and part in data:
-            data, path = data[part], (*path, part)
-        elif isinstance(data, tuple) and isinstance(part, int) and part < len(data):
+        in_list = isinstance(data, tuple) and isinstance(part, int) and part < len(data)
+        if in_list or (isinstance(data, dict) and part in data):
             data, path = data[part], (*path, part)
         elif index == len(location) - 1 and isinstance(part, str) and isinstance(data, dict):
             path = (*path, part)
@@ -95,7 +96,9 @@ def _problem(source: Document, kind: type[BaseModel], path: Path_, one: Any) -> 
     if one["type"] == "extra_forbidden":
         name = str(path[-1])
         near = _near(name, _known_keys(kind, path[:-1]))
-        return source.problem(source.key_place(path), "unknown-key", f"{_where(path[:-1])}: there is no key {name!r}", near)
+        return source.problem(
+            source.key_place(path), "unknown-key", f"{_where(path[:-1])}: there is no key {name!r}", near
+        )
     if one["type"] == "missing":
         place = source.key_place(path[:-1]) if len(path) > 1 else Place(source.file)
         return source.problem(place, "missing", f"{_where(path[:-1])}: the key {path[-1]!r} is missing")

@@ -91,7 +91,12 @@ def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``-j``: how much is done at once."""
     default = len(os.sched_getaffinity(0))
     option = click.option(
-        "-j", "--jobs", type=click.IntRange(1, 256), default=default, help="How much at once.", show_default="processors"
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 256),
+        default=default,
+        help="How much at once.",
+        show_default="processors",
     )
     decorated: Callable[..., Any] = option(function)
     return decorated

@@ -76,7 +76,9 @@ def size(count: int) -> str:
 def table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> str:
     """Columns of text, as wide as they must be."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
     return "\n".join(lines)
 
 

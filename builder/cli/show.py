@@ -33,7 +33,9 @@ def command(common: Common, target: str, origin: bool) -> None:
     data = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if origin:
         places = catalog.origins(target)
-        rows = [{"path": list(path), "value": leaf, "origin": str(places.get(path, ""))} for path, leaf in _leaves(data)]
+        rows = [
+            {"path": list(path), "value": leaf, "origin": str(places.get(path, ""))} for path, leaf in _leaves(data)
+        ]
         if common.json:
             output.print_json(rows)
         else:

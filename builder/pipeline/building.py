@@ -79,14 +79,18 @@ def build(
     locks = _usable_locks(catalog, images, architecture, edges, locked=locked or catalog.workspace.locked)
     plan_ = _plan(catalog, images, locks, edges)
     try:
-        made = making.make(plan_.layers(), edges.store, _fetcher(catalog, images, locks, edges), edges.jobs, edges.reporter)
+        made = making.make(
+            plan_.layers(), edges.store, _fetcher(catalog, images, locks, edges), edges.jobs, edges.reporter
+        )
     except FetchError as error:
         if locked or catalog.workspace.locked or error.status not in (404, 410):
             raise
         edges.reporter.warn(f"{error.message}: this is a -dev build from the nearest newer packages")
         locks = locking.dev(catalog, images, locks, edges)
         plan_ = _plan(catalog, images, locks, edges, dev=True)
-        made = making.make(plan_.layers(), edges.store, _fetcher(catalog, images, locks, edges), edges.jobs, edges.reporter)
+        made = making.make(
+            plan_.layers(), edges.store, _fetcher(catalog, images, locks, edges), edges.jobs, edges.reporter
+        )
     built = tuple(_write(image, made, ways, edges, started) for image in plan_.images)
     return built
 
@@ -170,4 +174,3 @@ def _write(
         sum(layer.size for layer in image.layers),
         time.monotonic() - started,
     )
-

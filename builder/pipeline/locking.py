@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.formats import lockfile
 from builder.model.digest import Digest
-from builder.model.lock import Lock, LockedGroup, LockedUser, LockFile, Revision
-from builder.model.plan import ImagePlan, MadeLayer
-from builder.pipeline import making, packages
-from builder.pipeline.edges import Edges
-from builder.plan import accounts, groups, planner
+from builder.model.lock import Lock, LockFile
+from builder.pipeline import packages
 from builder.plan.planner import Locked
 from builder.resolve import locking
-from dsl import model, versions
+from dsl import versions
 from dsl.catalog import Catalog, CatalogComponent, Definition
-from dsl.errors import ImgbuildError
 
 LAYER_BUDGETS = {"layer": 24, "shared": 24, "image": 8}
 """How many package layers a definition may have; a chain of five stays below docker's 125."""

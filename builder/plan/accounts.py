@@ -62,9 +62,7 @@ def numbers(locks: tuple[Lock, ...]) -> Numbers:
     )
 
 
-def declared(
-    definition: model.Definition, below: Numbers
-) -> tuple[tuple[LockedUser, ...], tuple[LockedGroup, ...]]:
+def declared(definition: model.Definition, below: Numbers) -> tuple[tuple[LockedUser, ...], tuple[LockedGroup, ...]]:
     """The users and groups that a definition itself gives numbers."""
     groups = {name: group.gid for name, group in definition.groups.items()}
     for name, user in definition.users.items():

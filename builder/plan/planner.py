@@ -68,9 +68,7 @@ def package_layers(chain: Sequence[Locked], compression: str) -> tuple[PackageLa
             },
         )
         plans.append(
-            PackageLayerPlan(
-                key, locked.lock.name, group.name, group.hot, group.packages, rules, compiler, compression
-            )
+            PackageLayerPlan(key, locked.lock.name, group.name, group.hot, group.packages, rules, compiler, compression)
         )
     return tuple(plans)
 
@@ -204,7 +202,9 @@ def _state(
                for question, answer in asked.items())
     )  # fmt: skip
     overrides = tuple(
-        sorted(StatOverrideEntry(path, o.owner, o.group or o.owner, o.mode) for path, o in definition.statoverrides.items())
+        sorted(
+            StatOverrideEntry(path, o.owner, o.group or o.owner, o.mode) for path, o in definition.statoverrides.items()
+        )
     )
     users: tuple[LockedUser, ...] = locked.lock.users
     groups_: tuple[LockedGroup, ...] = locked.lock.groups
@@ -257,9 +257,7 @@ def _state(
     )
 
 
-def _file(
-    definition: str, path: str, file: model.File, numbers: accounts.Numbers, contents: Contents
-) -> FileEntry:
+def _file(definition: str, path: str, file: model.File, numbers: accounts.Numbers, contents: Contents) -> FileEntry:
     uid, gid = numbers.of(file.owner, file.group)
     if file.link is not None:
         return FileEntry(path, "link", uid, gid, 0o777, target=file.link)

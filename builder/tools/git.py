@@ -41,7 +41,9 @@ def checkout(url: str, ref: str | None, commit: str, store: Store) -> Path:
             message = f"{url}: commit {commit[:12]} cannot be fetched: {failed.result.errors}"
             raise FetchError(message, url, hint="does `ref` name a branch or tag that has it?") from None
         except FileNotFoundError:
-            raise FetchError("git is not installed", url, hint="install git, or take the entry out of `uses:`") from None
+            raise FetchError(
+                "git is not installed", url, hint="install git, or take the entry out of `uses:`"
+            ) from None
     tree = store.tree(f"git-{commit}")
     assert tree, "it was just made"
     return tree

@@ -1,0 +1,125 @@
+"""Canonical tars: the same entries always give the same bytes.
+
+Headers are ustar; what it cannot hold (long names, xattrs) is in PAX records, only where needed. There are no names
+of users and groups, and times are whole seconds (image-spec, layer.md#file-attributes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from builder.formats import compress
+from builder.model.digest import Digest
+from builder.model.image import Layer
+from builder.tools.store import BlobWriter, Store
+
+EntryType = Literal["file", "folder", "link", "hardlink", "fifo", "device"]
+_TYPES: dict[str, bytes] = {
+    "file": tarfile.REGTYPE,
+    "folder": tarfile.DIRTYPE,
+    "link": tarfile.SYMTYPE,
+    "hardlink": tarfile.LNKTYPE,
+    "fifo": tarfile.FIFOTYPE,
+}
+_PIECE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of a layer.
+
+    Attributes:
+        path: without a leading ``/``.
+        mode: permission bits.
+        mtime: in seconds since 1970.
+        size: of a file, in bytes.
+        target: of a link; of a hard link a path like ``path``.
+        xattrs: sorted by name.
+    """
+
+    path: str
+    type: EntryType
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    size: int = 0
+    target: str = ""
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+
+
+class LayerWriter:
+    """Takes entries sorted by path; hard links after what they link to."""
+
+    def __init__(self, blob: BlobWriter, compression: str) -> None:
+        self._blob = blob
+        self._compressor = compress.compressor(compression)
+        self._plain = hashlib.sha256()
+        self._compression = compression
+        self._last = ""
+        self.layer: Layer | None = None
+
+    def add(self, entry: Entry, data: BinaryIO | bytes | None = None) -> None:
+        """Add an entry and, for a file, its bytes.
+
+        Raises:
+            ValueError: it does not come after the last one, or its bytes are not as many as it says.
+        """
+        if entry.path <= self._last and self._last:
+            raise ValueError(f"{entry.path!r} comes after {self._last!r}")
+        self._last = entry.path
+        self._write(_header(entry))
+        if entry.type != "file":
+            return
+        written = 0
+        stream = io.BytesIO(data) if isinstance(data, bytes) else data
+        while stream is not None and (piece := stream.read(_PIECE)):
+            self._write(piece)
+            written += len(piece)
+        if written != entry.size:
+            raise ValueError(f"{entry.path!r} has {written} bytes, not {entry.size}")
+        self._write(b"\0" * (-written % tarfile.BLOCKSIZE))
+
+    def finish(self) -> Layer:
+        """End the tar."""
+        self._write(b"\0" * (2 * tarfile.BLOCKSIZE))
+        self._blob.write(self._compressor.flush())
+        self.layer = Layer(
+            self._blob.digest,
+            Digest.from_hex(self._plain.hexdigest()),
+            self._blob.size,
+            compress.MEDIA_TYPES[self._compression],
+        )
+        return self.layer
+
+    def _write(self, data: bytes) -> None:
+        self._plain.update(data)
+        self._blob.write(self._compressor.compress(data))
+
+
+@contextmanager
+def layer_writer(store: Store, compression: str) -> Iterator[LayerWriter]:
+    """Write a layer into the store; ``.layer`` is set when the block has ended."""
+    with store.writing() as blob:
+        writer = LayerWriter(blob, compression)
+        yield writer
+        writer.finish()
+
+
+def _header(entry: Entry) -> bytes:
+    info = tarfile.TarInfo(entry.path + ("/" if entry.type == "folder" else ""))
+    info.type = _TYPES[entry.type]
+    info.mode = entry.mode
+    info.uid, info.gid = entry.uid, entry.gid
+    info.mtime = entry.mtime
+    info.size = entry.size if entry.type == "file" else 0
+    info.linkname = entry.target if entry.type in ("link", "hardlink") else ""
+    # docker and containerd read file capabilities and others from here.
+    info.pax_headers = {f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape") for name, value in entry.xattrs}
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

@@ -1,0 +1,49 @@
+"""Versions: a product's, semantic ranges, tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+
+def product_version(package_version: str) -> str:
+    """The product's version from its Debian package's.
+
+    Without epoch, Debian revision and what Debian did to the source (``+ds``, ``+dfsg``); the real one after
+    ``+really``; ``~`` becomes ``-`` and ``+`` becomes ``.``, since a tag may not have them
+    (distribution-spec, "Pulling manifests").
+    """
+    version = package_version.split(":", 1)[-1]
+    version = version.rsplit("-", 1)[0] if "-" in version else version
+    version = version.rsplit("+really", 1)[-1]
+    version = re.sub(r"[+~.](ds|dfsg|repack)[0-9.]*$", "", version)
+    return version.replace("~", "-").replace("+", ".")
+
+
+def floating_tags(version: str) -> tuple[str, ...]:
+    """The tags that move: each numeric prefix, ``31.0.0``, ``31.0``, ``31``."""
+    found = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    if not found:
+        return (version,)
+    parts = found[0].split(".")
+    prefixes = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    return tuple(dict.fromkeys([version, *prefixes] if found[0] == version else prefixes))
+
+
+def check_range(text: str) -> str | None:
+    """What is wrong with a range of semantic versions, in words; None if nothing is."""
+    from semantic_version import NpmSpec
+
+    try:
+        NpmSpec(text)
+    except ValueError:
+        return f"{text!r} is no range of versions: write ^1.0, ~1.2, >=1.0 <3 or 1.2.3"
+    return None
+
+
+def highest(text: str, versions: Iterable[str]) -> str | None:
+    """The highest version in a range (npm's notation), or None."""
+    from semantic_version import NpmSpec, Version
+
+    best = NpmSpec(text).select([Version(version) for version in versions])
+    return str(best) if best else None
