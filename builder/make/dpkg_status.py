@@ -211,3 +211,22 @@ def essential(packages: Sequence[Unpacked]) -> frozenset[str]:
             found.add(name)
             todo += needs(by_name[name].control)
     return frozenset(found)
+
+
+def checksum(data: bytes) -> str:
+    """What dpkg keeps of a conffile."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def installed(control: Stanza, conffiles: str, checksums: dict[str, str]) -> Stanza:
+    """What dpkg's status says of a package that is installed.
+
+    Args:
+        conffiles: its control member of this name.
+        checksums: of conffiles, by path.
+    """
+    rest = tuple(pair for pair in control.fields if pair[0] not in ("Package", "Status"))
+    stanza = Stanza((("Package", control.package), ("Status", "install ok installed"), *rest))
+    paths = [line.split()[-1] for line in conffiles.splitlines() if line.split()]
+    lines = "".join(f"\n {path} {checksums[path]}" for path in paths if path in checksums)
+    return _before(stanza, "Description", "Conffiles", lines) if lines else stanza

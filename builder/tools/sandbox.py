@@ -54,6 +54,11 @@ class Sandbox:
         self._folder = folder
         self._mounts = 0
 
+    @property
+    def root(self) -> Path:
+        """The root as seen from outside; absolute links in it lead elsewhere from there."""
+        return Path(f"/proc/{self._child.pid}/root{self._folder}/root")
+
     def mount(self, lowers: Sequence[Path], upper: Path) -> None:
         """Make these trees the root, in place of those before.
 

@@ -1,0 +1,202 @@
+"""What dpkg settles while it unpacks: whose file a path has, diversions, owners and modes that are overridden."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import MakeError
+from builder.make.dpkg_status import Unpacked, canonical, needs
+from builder.model.plan import StateLayerPlan
+
+DIVERSIONS = "var/lib/dpkg/diversions"
+OVERRIDES = "var/lib/dpkg/statoverride"
+
+
+class Root:
+    """The root in the sandbox, written to from outside of it: never through a link, which would lead out of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self, path: str) -> bool:
+        """Whether a path is there."""
+        return os.path.lexists(self._at(path))
+
+    def read(self, path: str) -> str:
+        """A file's text, empty if there is none."""
+        place = self._at(path)
+        return place.read_text(errors="surrogateescape") if place.is_file() and not place.is_symlink() else ""
+
+    def write(self, path: str, data: bytes, mode: int, uid: int, gid: int) -> None:
+        """Write a file."""
+        place = self._new(path)
+        place.write_bytes(data)
+        os.chown(place, uid, gid)
+        place.chmod(mode)
+
+    def link(self, path: str, target: str, uid: int, gid: int) -> None:
+        """Make a symbolic link."""
+        place = self._new(path)
+        place.symlink_to(target)
+        os.chown(place, uid, gid, follow_symlinks=False)
+
+    def folder(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Make a folder, or give it other permissions."""
+        place = self._at(path, make=True)
+        place.mkdir(exist_ok=True)
+        os.chown(place, uid, gid)
+        place.chmod(mode)
+
+    def copy(self, source: Path, path: str) -> None:
+        """Put a package's file at a path."""
+        place = self._at(path, make=True)
+        if os.path.lexists(place) and _equal(place, source):
+            return
+        place = self._new(path)
+        found = source.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            place.symlink_to(os.readlink(source))
+        else:
+            shutil.copyfile(source, place)
+        os.chown(place, found.st_uid, found.st_gid, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            place.chmod(stat.S_IMODE(found.st_mode))
+            os.utime(place, ns=(found.st_mtime_ns, found.st_mtime_ns))
+
+    def remove(self, path: str) -> None:
+        """Delete a file."""
+        place = self._at(path)
+        if os.path.lexists(place):
+            place.unlink()
+
+    def _new(self, path: str) -> Path:
+        place = self._at(path, make=True)
+        if os.path.lexists(place):
+            place.unlink()
+        return place
+
+    def _at(self, path: str, *, make: bool = False) -> Path:
+        place = self.path
+        *parents, name = canonical(path).split("/")
+        for part in parents:
+            place = place / part
+            if place.is_symlink():
+                raise MakeError(f"/{path.lstrip('/')} lies behind a symbolic link", "name the path that it leads to")
+            if make and not place.exists():
+                place.mkdir()
+                place.chmod(0o755)
+        return place / name
+
+
+def _equal(place: Path, source: Path) -> bool:
+    here, there = place.lstat(), source.lstat()
+    if stat.S_ISLNK(here.st_mode) and stat.S_ISLNK(there.st_mode):
+        return os.readlink(place) == os.readlink(source)
+    if not (stat.S_ISREG(here.st_mode) and stat.S_ISREG(there.st_mode)) or here.st_size != there.st_size:
+        return False
+    same = (here.st_mode, here.st_uid, here.st_gid) == (there.st_mode, there.st_uid, there.st_gid)
+    return same and place.read_bytes() == source.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Diversion:
+    """A package has a path for itself; what others bring there goes elsewhere."""
+
+    path: str
+    target: str
+    package: str
+
+
+def diversions(text: str) -> tuple[Diversion, ...]:
+    """What dpkg's file of diversions says: three lines each."""
+    lines = text.splitlines()
+    return tuple(
+        Diversion(canonical(path), canonical(target), package)
+        for path, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=False)
+    )
+
+
+def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> None:
+    """Put the right package's file at each path that several bring or that is diverted.
+
+    Layers of packages have no order that knows of this, so the state brings these files.
+
+    Raises:
+        MakeError: neither Replaces nor a diversion decides.
+    """
+    diverted = {diversion.path: diversion for diversion in diversions(root.read(DIVERSIONS))}
+    bringing = _bringing(new, old, diverted)
+    names = {package.name for package in new}
+    for path, packages in sorted(bringing.items()):
+        diversion = diverted.get(path)
+        if not any(package.name in names for package in packages) and (
+            diversion is None or diversion.package not in names
+        ):
+            continue
+        if diversion:
+            others = [package for package in packages if package.name != diversion.package]
+            own = [package for package in packages if package.name == diversion.package]
+            if others:
+                root.copy(_winner(path, others).tree / path, diversion.target)
+            if own:
+                root.copy(own[0].tree / path, path)
+            elif others:
+                root.remove(path)
+        elif len(packages) > 1:
+            root.copy(_winner(path, packages).tree / path, path)
+
+
+def _bringing(
+    new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Container[str]
+) -> dict[str, list[Unpacked]]:
+    found: dict[str, list[Unpacked]] = defaultdict(list)
+    for package in (*old, *new):
+        for path in package.files:
+            found[path].append(package)
+    result = {}
+    for path, packages in found.items():
+        if len(packages) > 1 or path in diverted:
+            files = [package for package in packages if not _is_folder(package.tree / path)]
+            if len(files) > 1 or (files and path in diverted):
+                result[path] = files
+    return result
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _winner(path: str, packages: Sequence[Unpacked]) -> Unpacked:
+    for package in packages:
+        rest = [other for other in packages if other is not package]
+        if all(other.name in needs(package.control, ("Replaces",)) for other in rest):
+            return package
+    first = packages[0]
+    if all(_equal(first.tree / path, other.tree / path) for other in packages[1:]):
+        return first
+    names = ", ".join(package.name for package in packages)
+    raise MakeError(f"/{path} is brought by {names}, and none replaces the others", "leave one of them out")
+
+
+def overrides(
+    root: Root, plan: StateLayerPlan, new: Sequence[Unpacked], run: Callable[[Sequence[str]], None]
+) -> None:
+    """Give paths the owners and modes that statoverrides say: those of the plan, and older ones for new payloads."""
+    users = {user.name: user.uid for user in plan.users}
+    groups = {group.name: group.gid for group in plan.groups}
+    paths = {path for package in new for path in package.files}
+    for line in root.read(OVERRIDES).splitlines():
+        owner, group, mode, path = line.split(" ", 3)
+        if canonical(path) in paths:
+            run(["chown", "-h", f"{owner.lstrip('#')}:{group.lstrip('#')}", path])
+            run(["chmod", mode, path])
+    for entry in plan.statoverrides:
+        owner = f"#{users[entry.owner]}" if entry.owner in users else entry.owner
+        group = f"#{groups[entry.group]}" if entry.group in groups else entry.group
+        run(["dpkg-statoverride", "--force-statoverride-add", "--update", "--add", owner, group, entry.mode, entry.path])

@@ -1,0 +1,218 @@
+"""The state layer: what configuring the packages of one definition produced, on top of the chain below.
+
+The payloads are there as unpacked trees; an overlay shows them as one root. dpkg is told that they are unpacked, each
+preinst runs without its own package's payload, then dpkg configures. What appears in the upper folder is the state.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import MakeError
+from builder.formats import deb
+from builder.make import accounts, configure, dpkg_status, leave_out, settle, triggers, upper
+from builder.make.dpkg_status import Stanza, Unpacked
+from builder.make.lowers import Lowers, merged
+from builder.make.tools_tree import make_tools
+from builder.model.digest import Digest
+from builder.model.lock import LockedPackage
+from builder.model.plan import FileEntry, MadeLayer, StateLayerPlan
+from builder.tools import sandbox
+from builder.tools.store import Store
+
+ADMIN = "var/lib/dpkg"
+RULE_FILE = "etc/dpkg/dpkg.cfg.d/imgbuild"
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a state is computed on.
+
+    Attributes:
+        new: the packages to be configured.
+        old: those of the definitions below.
+        rest: the trees below all that is new, the topmost first.
+    """
+
+    new: tuple[Unpacked, ...]
+    old: tuple[Unpacked, ...]
+    rest: tuple[Path, ...]
+    status: tuple[Stanza, ...]
+
+
+def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
+    """Make the layer, and keep the state as the tree ``state-KEY`` for those that stand on it.
+
+    The store must have the trees of all packages of the chain, of the states and files below.
+
+    Raises:
+        ConfigureError: a script failed.
+        MakeError: a user or group did not get its number, or there is none for it.
+        SandboxError: this machine allows no sandbox.
+    """
+    inputs = _inputs(plan, store)
+    name = f"state-{plan.cache_key}"
+    with store.exclusive(f"{name[:40]}.lock"), ExitStack() as stack:
+        work = stack.enter_context(store.temporary_folder())
+        top = work / "upper"
+        top.mkdir(mode=0o755)
+        below = Lowers((*_trees(inputs.new, store), *inputs.rest))
+        before = (accounts.users(below.text("etc/passwd")), accounts.groups(below.text("etc/group")))
+        status = _configure(plan, inputs, below, top, work, store)
+        under = Lowers((top, *below.trees))
+        after = (accounts.users(under.text("etc/passwd")), accounts.groups(under.text("etc/group")))
+        if not plan.learn:
+            accounts.check(plan, before, after)
+        _finish(plan, top)
+                upper.clean(top, below, plan.generated, lambda path: leave_out.left_out(path, plan.leave_out))
+        layer = upper.layer(top, store, plan.compression)
+        tree = store.folder("trees") / name
+        if tree.exists():
+            shutil.rmtree(tree)
+        os.rename(top, tree)
+    made = MadeLayer(plan.cache_key, layer, store.add(status.encode(errors="surrogateescape")), *after)
+    store.keep(made)
+    return made
+
+
+def _inputs(plan: StateLayerPlan, store: Store) -> _Inputs:
+    new = tuple(_unpacked(package, store) for package in plan.packages)
+    old: list[Unpacked] = []
+    packages: list[Path] = []
+    states: list[Path] = []
+    for state in reversed(plan.chain()[:-1]):
+        found = tuple(_unpacked(package, store) for package in state.packages)
+        old += found
+        packages += _trees(found, store)
+        states.append(_tree(f"state-{state.cache_key}", store))
+    files = [_tree(f"files-{layer.cache_key}", store) for layer in reversed(plan.files_below)]
+    status: tuple[Stanza, ...] = ()
+    if plan.below:
+        made = store.made(plan.below.cache_key)
+        if made is None or made.status is None:
+            raise MakeError(f"the state of {plan.below.definition} has not been made")
+        status = dpkg_status.parse(store.read(made.status).decode(errors="surrogateescape"))
+    return _Inputs(new, tuple(old), (*files, *states, *packages), status)
+
+
+def _unpacked(package: LockedPackage, store: Store) -> Unpacked:
+    tree = _tree(package.sha256, store)
+    with store.open(Digest.from_hex(package.sha256)) as file:
+        control = deb.control(file, package.name)
+    return dpkg_status.unpacked(tree, control.stanza)
+
+
+def _tree(name: str, store: Store) -> Path:
+    tree = store.tree(name)
+    if tree is None:
+        raise MakeError(f"the store has no tree {name}", "imgbuild cache clean, then try again")
+    return tree
+
+
+def _trees(packages: Sequence[Unpacked], store: Store) -> tuple[Path, ...]:
+    return merged(dpkg_status.in_order(packages), store) if packages else ()
+
+
+def _configure(plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, work: Path, store: Store) -> str:
+    tools = work / "tools"
+    make_tools(tools, plan, below)
+    ordered = dpkg_status.in_order(inputs.new)
+    _write_records(top, inputs)
+    with sandbox.opened(_made(work / "sandbox")) as box:
+        box.mount((tools, *below.trees), top)
+        root = settle.Root(box.root)
+        for entry in plan.early_files:
+            _write(root, entry, store)
+        early = accounts.early_names(inputs.new)
+        _add_users(plan, root, early)
+        if plan.debconf:
+            lines = "".join(f"{a.package} {a.question} {a.type} {a.value}\n" for a in plan.debconf)
+            configure.command(box, ["debconf-set-selections"], "debconf", lines.encode())
+        base = dpkg_status.essential(inputs.new) if plan.below is None else frozenset()
+        hidden_before = False
+        for package in ordered:
+            if "preinst" not in package.members:
+                continue
+            hide = package.name not in base
+            if hide or hidden_before:
+                trees = (tree for tree in below.trees if not (hide and tree == package.tree))
+                box.mount((tools, *trees), top)
+                hidden_before = hide
+            configure.preinst(box, top, package)
+        if hidden_before:
+            box.mount((tools, *below.trees), top)
+        _add_users(plan, root, early)
+        settle.owners(root, inputs.new, inputs.old)
+        settle.overrides(root, plan, inputs.new, lambda argv: configure.command(box, argv, "statoverrides"))
+        configure.all_packages(box, lambda: root.read(f"{ADMIN}/status"))
+        _add_users(plan, root, frozenset(plan.create_users))
+        if plan.user_groups:
+            accounts.join(root.path, plan.user_groups)
+        for name, path in plan.alternatives:
+            configure.command(box, ["update-alternatives", "--quiet", "--set", name, path], f"alternative {name}")
+        return dpkg_status.format(dpkg_status.parse(root.read(f"{ADMIN}/status")))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _write_records(top: Path, inputs: _Inputs) -> None:
+    # Straight into the upper folder: the folders above these are root's, 0755, everywhere.
+    admin = top / ADMIN
+    for folder in ("info", "triggers", "updates", "alternatives", "parts"):
+        (admin / folder).mkdir(parents=True, exist_ok=True)
+    interested = tuple(interest for package in inputs.old for interest in triggers.interests(package))
+    told = triggers.pending(interested, inputs.new)
+    status = []
+    for stanza in inputs.status:
+        pending = told.get(stanza.info_name)
+        status.append(triggers.with_pending(stanza, pending) if pending else stanza)
+    status += [dpkg_status.fresh(package) for package in inputs.new]
+    (admin / "status").write_text(dpkg_status.format(status), errors="surrogateescape")
+    (admin / "available").write_text("")
+    # Without it dpkg takes the names of the files in info for those of old times.
+    (admin / "info" / "format").write_text("1\n")
+    all_interested = (*interested, *(i for package in inputs.new for i in triggers.interests(package)))
+    for name, text in triggers.files(all_interested).items():
+        (admin / "triggers" / name).write_text(text)
+    for name in ("File", "Unincorp"):
+        (admin / "triggers" / name).touch()
+
+
+def _add_users(plan: StateLayerPlan, root: settle.Root, names: frozenset[str]) -> None:
+    if not root.exists("etc/passwd"):
+        return
+    users = tuple(user for user in plan.users if user.name in names)
+    wanted = names | {user.name for user in users}
+    gids = {user.gid for user in users}
+    groups = tuple(group for group in plan.groups if group.name in wanted or group.gid in gids)
+    accounts.add(root.path, users, groups, upper.DAY)
+
+
+def _write(root: settle.Root, entry: FileEntry, store: Store) -> None:
+    if entry.kind == "folder":
+        root.folder(entry.path, entry.mode, entry.uid, entry.gid)
+    elif entry.kind == "link":
+        root.link(entry.path, entry.target, entry.uid, entry.gid)
+    else:
+        assert entry.content is not None
+        root.write(entry.path, store.read(entry.content), entry.mode, entry.uid, entry.gid)
+
+
+def _finish(plan: StateLayerPlan, top: Path) -> None:
+    shadow = top / "etc/shadow"
+    if shadow.exists():
+        shadow.write_text(accounts.fixed_days(shadow.read_text(), upper.DAY))
+    rules = leave_out.dpkg_cfg(plan.leave_out)
+    if rules:
+        file = top / RULE_FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(rules)
+        file.chmod(0o644)

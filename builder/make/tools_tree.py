@@ -1,0 +1,75 @@
+"""The topmost tree while configuring: tools that do nothing, and adduser's numbers; none of it gets into a layer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from builder.make import accounts
+from builder.make.lowers import Lowers
+from builder.model.plan import StateLayerPlan
+
+POOLS = "var/lib/imgbuild-pools"
+_NOTHING = "#!/bin/sh\nexit 0\n"
+_PY_COMPILE = """# package layers bring the byte code
+import enum
+
+
+class PyCompileError(Exception):
+    pass
+
+
+class PycInvalidationMode(enum.Enum):
+    TIMESTAMP = 1
+    CHECKED_HASH = 2
+    UNCHECKED_HASH = 3
+
+
+def compile(file, cfile=None, dfile=None, doraise=False, optimize=-1, invalidation_mode=None, quiet=0):
+    return cfile
+
+
+def main():
+    return 0
+"""
+_EXECUTABLES = {
+    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
+    "usr/bin/py3compile": _NOTHING,
+    "usr/bin/py3clean": _NOTHING,
+}
+
+
+def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers) -> None:
+    """Make the tree.
+
+    Args:
+        folder: made here.
+        below: to find what is replaced.
+    """
+    folder.mkdir(mode=0o755)
+    for path, text in _EXECUTABLES.items():
+        _write(folder, path, text, 0o755)
+    _write(folder, "etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n", 0o644)
+    python = below.find("usr/lib/python3")
+    for parent in {tree / "usr/lib" for tree in below.trees} if python else set():
+        for library in parent.glob("python3.*"):
+            _write(folder, f"usr/lib/{library.name}/py_compile.py", _PY_COMPILE, 0o644)
+    conf = below.text("etc/adduser.conf")
+    if conf:
+        uid_pool, gid_pool = f"{POOLS}/uid", f"{POOLS}/gid"
+        _write(folder, uid_pool, accounts.uid_pool(plan), 0o644)
+        _write(folder, gid_pool, accounts.gid_pool(plan), 0o644)
+        _write(folder, "etc/adduser.conf", accounts.adduser_conf(conf, f"/{uid_pool}", f"/{gid_pool}"), 0o644)
+
+
+def _write(folder: Path, path: str, text: str, mode: int) -> None:
+    file = folder / path
+    # The topmost tree's folders are those that are seen: theirs must be as everywhere.
+    for parent in reversed(file.relative_to(folder).parents[:-1]):
+        place = folder / parent
+        if not place.exists():
+            place.mkdir()
+            place.chmod(0o755)
+            os.chown(place, 0, 0)
+    file.write_text(text)
+    file.chmod(mode)
