@@ -148,7 +148,7 @@ def _decompressed(part: _Part, member: str, name: str) -> BinaryIO:
         case "gz":
             from isal import igzip
 
-            return cast("BinaryIO", igzip.IGzipFile(fileobj=buffered))
+            return cast("BinaryIO", igzip.IGzipFile(fileobj=buffered))  # type: ignore[no-untyped-call]
         case "zst":
             return zstandard.ZstdDecompressor().stream_reader(buffered)
         case "tar":

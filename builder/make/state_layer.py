@@ -69,7 +69,7 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
         if not plan.learn:
             accounts.check(plan, before, after)
         _finish(plan, top)
-                upper.clean(top, below, plan.generated, lambda path: leave_out.left_out(path, plan.leave_out))
+        upper.clean(top, below, plan.generated, lambda path: leave_out.left_out(path, plan.leave_out))
         layer = upper.layer(top, store, plan.compression)
         tree = store.folder("trees") / name
         if tree.exists():

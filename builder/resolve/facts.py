@@ -1,0 +1,71 @@
+"""What a definition gives to resolving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.model.digest import CacheKey
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSource:
+    """A source with its paths found and its mirror put in.
+
+    Attributes:
+        uri: of an apt repository, as the definition says it; ``mirrored`` is what is asked.
+        debs: a folder of .deb files, for a source without ``uri``.
+        keyring: the file; None for a folder.
+        keyring_name: as the definition says it.
+    """
+
+    name: str
+    uri: str = ""
+    mirrored: str = ""
+    suites: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    keyring: Path | None = None
+    keyring_name: str = ""
+    fingerprints: tuple[str, ...] = ()
+    priority: int | None = None
+    debs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that decides which packages a definition adds, but for what lies below and what mirrors have.
+
+    Attributes:
+        chain: names of the definitions from the bottom to this one.
+        essential: whether the distribution's essential packages belong to it: at the bottom of a chain.
+        accounts: the users, groups, answers and overrides that the definition names, as plain data.
+    """
+
+    chain: tuple[str, ...]
+    architecture: str
+    wishes: tuple[str, ...]
+    recommends: bool
+    essential: bool
+    sources: tuple[PackageSource, ...]
+    accounts: str = ""
+
+    @property
+    def definition(self) -> str:
+        """The definition's name."""
+        return self.chain[-1]
+
+
+def fingerprint(facts: Facts) -> str:
+    """A hash by which a lock knows that its definition has changed; mirrors and paths do not count."""
+    sources = [
+        [s.name, s.uri, s.suites, s.components, s.keyring_name, s.fingerprints, s.priority, _debs(s.debs)]
+        for s in facts.sources
+    ]
+    key = [sorted(facts.wishes), facts.recommends, facts.essential, sources, facts.accounts]
+    return CacheKey.of("facts", key)[:32]
+
+
+def _debs(folder: Path | None) -> list[list[str | int]]:
+    if folder is None:
+        return []
+    return [[path.name, path.stat().st_size] for path in sorted(folder.glob("*.deb"))]
