@@ -13,7 +13,7 @@ from builder.cli.options import Common, common, jobs_option
 @click.option("--all", "everything", is_flag=True, help="All components.")
 @click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
 @click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",
-              help="oci:DIR, docker:, podman:, oci-archive:FILE, docker-archive:FILE or dir:DIR.")  # fmt: skip
+              help="oci:DIR, docker:, podman:, oci-archive:FILE or docker-archive:FILE.")  # fmt: skip
 @jobs_option
 @common
 def command(

@@ -160,7 +160,7 @@ def _write(
         making.require(made, plan_.layers)
         image = assemble.image(plan_, made.layers, edges.store)
         for way in ways:
-            transports.write(image, way, plan_)
+            transports.write(image, way, _named(plan_))
     except ImgbuildError as error:
         return Built(plan_.image, plan_.tag, "failed", because=error.message, error=error)
     reused = sum(layer.cache_key in made.reused for layer in plan_.layers)
@@ -174,3 +174,14 @@ def _write(
         sum(layer.size for layer in image.layers),
         time.monotonic() - started,
     )
+
+
+def _named(plan_: ImagePlan) -> transports.Named:
+    annotations = {
+        "org.imgbuild.component": plan_.component,
+        "org.imgbuild.image": plan_.image,
+        "org.imgbuild.version": plan_.version,
+        "org.imgbuild.revision": str(plan_.revision),
+        "org.imgbuild.content-key": str(plan_.content_key),
+    }
+    return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations)

@@ -33,10 +33,18 @@ class AptRoot:
     def __init__(self, store: Store, sources: tuple[PackageSource, ...], architecture: str, netrc: Path | None) -> None:
         self._store, self._sources, self._architecture = store, sources, architecture
         told = [[s.name, s.mirrored, s.suites, s.components, str(s.keyring), s.fingerprints, s.priority, str(s.debs)] for s in sources]
-        self._name = CacheKey.of("apt", [told, architecture])[:32]
-        self._root = store.folder("apt") / self._name
+        self.name = CacheKey.of("apt", [told, architecture])[:32]
+        self._root = store.folder("apt") / self.name
         self._netrc = netrc
         self._stanzas: dict[str, dict[str, str]] = {}
+
+    def available(self, package: LockedPackage) -> bool:
+        """Whether a package can still be had: from the store, or with the same bytes from an index."""
+        if self._store.has(Digest.from_hex(package.sha256)):
+            return True
+        architecture = self._architecture if package.architecture == "all" else package.architecture
+        found = self._show([f"{package.name}:{architecture}={package.version}"])
+        return any(fields.get("SHA256") == package.sha256 for fields in found)
 
     def update(self) -> None:
         """Bring the indexes up to date and check their signatures.
@@ -44,7 +52,7 @@ class AptRoot:
         Raises:
             SourceError: a source is unsigned, expired, tampered with or cannot be reached.
         """
-        with self._store.exclusive(f"apt-{self._name}"):
+        with self._store.exclusive(f"apt-{self.name}"):
             self._write()
             result = self._apt("apt-get", "update", check=False)
             errors = [line for line in result.errors.splitlines() if line.startswith(("E:", "W:"))]
@@ -75,7 +83,7 @@ class AptRoot:
         Raises:
             Unsatisfiable: there is no answer; apt's explanation is told.
         """
-        with self._store.exclusive(f"apt-{self._name}"):
+        with self._store.exclusive(f"apt-{self.name}"):
             self._write()
             wishes = [*facts.wishes, *(self._essential() if facts.essential else ())]
             status = "".join(self._installed_stanza(package) for package in installed)

@@ -207,6 +207,20 @@ class Store:
                 os.unlink(name)
             raise
 
+    @staticmethod
+    def write_file_beside(path: Path, data: bytes) -> None:
+        """Write a file outside the store whole or not at all."""
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+
     def _folder(self, *parts: str) -> Path:
         path = self.root.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,90 @@
+"""JSON of the OCI image spec: manifest, config, index; the same value always gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from builder.errors import ImageError
+from builder.model.digest import Digest
+from builder.model.image import Blobs, Image, Layer
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+def dump(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, no blanks."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def config(
+    architecture: str, created: str, settings: dict[str, Any], layers: Sequence[Layer], history: Sequence[str]
+) -> bytes:
+    """An image's config (image-spec, config.md).
+
+    Args:
+        created: RFC 3339.
+        settings: its ``config`` member.
+        history: a sentence per layer.
+    """
+    return dump(
+        {
+            "architecture": architecture,
+            "os": "linux",
+            "created": created,
+            "config": settings,
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+            "history": [{"created": created, "created_by": "imgbuild", "comment": text} for text in history],
+        }
+    )
+
+
+def manifest(config_bytes: bytes, layers: Sequence[Layer]) -> bytes:
+    """An image's manifest (image-spec, manifest.md)."""
+    return dump(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": Digest.of(config_bytes), "size": len(config_bytes)},
+            "layers": [descriptor(layer) for layer in layers],
+        }
+    )
+
+
+def descriptor(layer: Layer) -> dict[str, Any]:
+    """A layer's descriptor (image-spec, descriptor.md)."""
+    found: dict[str, Any] = {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+    if layer.annotations:
+        found["annotations"] = dict(layer.annotations)
+    return found
+
+
+def image(manifest_bytes: bytes, config_bytes: bytes, blobs: Blobs) -> Image:
+    """An image from its documents.
+
+    Raises:
+        ImageError: they are not what the spec says.
+    """
+    try:
+        said = json.loads(manifest_bytes)
+        diff_ids = json.loads(config_bytes)["rootfs"]["diff_ids"]
+        descriptors = said["layers"]
+        if len(diff_ids) != len(descriptors):
+            raise ImageError(f"the manifest has {len(descriptors)} layers, the config {len(diff_ids)}")
+        layers = tuple(
+            Layer(
+                Digest.parse(one["digest"]),
+                Digest.parse(diff_id),
+                int(one["size"]),
+                str(one["mediaType"]),
+                tuple(sorted(one.get("annotations", {}).items())),
+            )
+            for one, diff_id in zip(descriptors, diff_ids, strict=True)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ImageError(f"the image's documents are damaged: {error}") from None
+    return Image(manifest_bytes, config_bytes, layers, blobs)

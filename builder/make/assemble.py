@@ -1,0 +1,51 @@
+"""Layers, how it runs and labels → an image; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from builder.formats import oci
+from builder.make.epoch import EPOCH
+from builder.model.digest import CacheKey
+from builder.model.image import Blobs, Image, Layer
+from builder.model.plan import FilesLayerPlan, ImagePlan, LayerPlan, MadeLayer, PackageLayerPlan, StateLayerPlan
+
+_SHOWN = 6
+PREFIX = "org.imgbuild."
+
+
+def image(plan: ImagePlan, made: Mapping[CacheKey, MadeLayer], blobs: Blobs) -> Image:
+    """The image of a plan whose layers have all been made."""
+    layers = tuple(_described(layer, made[layer.cache_key].layer) for layer in plan.layers)
+    created = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    history = [sentence(layer) for layer in plan.layers]
+    config = oci.config(plan.architecture, created, json.loads(plan.config), layers, history)
+    return Image(oci.manifest(config, layers), config, layers, blobs)
+
+
+def sentence(layer: LayerPlan) -> str:
+    """What a layer holds, in words."""
+    match layer:
+        case PackageLayerPlan():
+            names = [f"{p.name} {p.version}" for p in layer.packages[:_SHOWN]]
+            more = len(layer.packages) - len(names)
+            return f"packages of {layer.definition}: {', '.join(names)}" + (f" and {more} more" if more else "")
+        case FilesLayerPlan():
+            return f"files of {layer.definition}"
+        case StateLayerPlan():
+            return f"configuration of {layer.definition}"
+        case _:
+            return f"dpkg's status of {layer.state.definition} and all below"
+
+
+def _described(plan: LayerPlan, layer: Layer) -> Layer:
+    kind = type(plan).__name__.removesuffix("LayerPlan").lower()
+    definition = plan.definition if not hasattr(plan, "state") else plan.state.definition
+    annotations = {f"{PREFIX}kind": kind, f"{PREFIX}definition": definition, f"{PREFIX}cache-key": str(plan.cache_key)}
+    if isinstance(plan, PackageLayerPlan):
+        annotations[f"{PREFIX}source-packages"] = " ".join(sorted({p.source_package for p in plan.packages}))
+        annotations[f"{PREFIX}packages"] = " ".join(f"{p.name}={p.version}" for p in plan.packages)
+    return replace(layer, annotations=tuple(sorted(annotations.items())))

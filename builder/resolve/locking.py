@@ -1,0 +1,166 @@
+"""A definition on top of locks → its lock; and what is asked of locks. Pure, but for asking apt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+
+from builder.errors import ResolveError, Unsatisfiable
+from builder.model.digest import CacheKey, Digest
+from builder.model.lock import RULES, Grouping, Lock, LockedGroup, LockedPackage, LockedUser
+from builder.resolve.apt import AptRoot
+from builder.resolve.facts import Facts, fingerprint
+
+NO_GROUPING = Grouping(0, ())
+COMPILER_WISH = "python3-minimal"
+
+
+@dataclass(frozen=True, slots=True)
+class LockDiff:
+    """What differs between two sets of packages."""
+
+    added: tuple[LockedPackage, ...]
+    removed: tuple[LockedPackage, ...]
+    changed: tuple[tuple[LockedPackage, LockedPackage], ...]
+
+
+def difference(old: tuple[LockedPackage, ...], new: tuple[LockedPackage, ...]) -> LockDiff:
+    """Added, removed, and those with other bytes."""
+    before, after = {p.name: p for p in old}, {p.name: p for p in new}
+    return LockDiff(
+        tuple(after[name] for name in sorted(after.keys() - before.keys())),
+        tuple(before[name] for name in sorted(before.keys() - after.keys())),
+        tuple(
+            (before[name], after[name])
+            for name in sorted(before.keys() & after.keys())
+            if before[name].sha256 != after[name].sha256
+        ),
+    )
+
+
+def lock_digest(lock: Lock) -> Digest:
+    """What was resolved, hashed: packages, ids, answers, rules; not dates and built digests."""
+    packages = [[p.name, p.version, p.architecture, p.sha256] for p in sorted(lock.packages)]
+    compiler = sorted(p.sha256 for p in lock.compiler)
+    value = {
+        "name": lock.name, "architecture": lock.architecture, "rules": lock.rules, "fingerprint": lock.fingerprint,
+        "stands_on": lock.stands_on, "packages": packages, "compiler": compiler,
+        "users": [astuple(x) for x in lock.users], "groups": [astuple(x) for x in lock.groups],
+        "grouping": [lock.grouping.bins, lock.grouping.alone],
+    }  # fmt: skip
+    return Digest("sha256:" + CacheKey.of("lock", value))
+
+
+def resolve(
+    facts: Facts,
+    below: tuple[Lock, ...],
+    old: Lock | None,
+    apt: AptRoot,
+    *,
+    update: bool = False,
+    available: Callable[[LockedPackage], bool] = lambda package: True,
+) -> tuple[LockedPackage, ...]:
+    """The packages that a definition adds to the locks below.
+
+    Args:
+        old: what is locked is kept as it is where it is still needed.
+        update: move to the newest versions instead.
+        available: whether a locked package can still be had; those that cannot move.
+
+    Raises:
+        Unsatisfiable: there is no answer that leaves what lies below alone.
+    """
+    beneath = tuple(package for lock in below for package in lock.packages)
+    kept = tuple(p for p in (old.packages if old and not update else ()) if available(p))
+    added = apt.solve(facts, (*beneath, *kept))
+    moved = {p.name for p in added} & {p.name for p in beneath}
+    if moved:
+        name = sorted(moved)[0]
+        owner = next(lock.name for lock in below if any(p.name == name for p in lock.packages))
+        raise Unsatisfiable(
+            f"{' → '.join(facts.chain)}: this needs another version of {name}, which {owner} has locked",
+            facts.chain,
+            f"run `imgbuild lock --update` for what {owner} belongs to",
+        )
+    replaced = {p.name for p in added}
+    together = tuple(sorted((*(p for p in kept if p.name not in replaced), *added)))
+    return _needed(facts, beneath, together, apt) if kept else together
+
+
+def _needed(
+    facts: Facts, beneath: tuple[LockedPackage, ...], together: tuple[LockedPackage, ...], apt: AptRoot
+) -> tuple[LockedPackage, ...]:
+    # A wish that was taken away leaves packages that nothing asks for: what the wishes reach stays.
+    stanzas = {p.name: apt.stanza(p) or {} for p in together}
+    provided: dict[str, list[str]] = {}
+    for name, fields in stanzas.items():
+        for virtual in _relation_names(fields.get("Provides", "")):
+            provided.setdefault(virtual, []).append(name)
+    reached: set[str] = set()
+    wishes = [name for wish in facts.wishes for name in _relation_names(wish)]
+    queue = [*wishes, *(name for name, fields in stanzas.items() if facts.essential and fields.get("Essential") == "yes")]
+    keys = ("Pre-Depends", "Depends", *(("Recommends",) if facts.recommends else ()))
+    while queue:
+        wanted = queue.pop()
+        for name in [wanted] if wanted in stanzas else provided.get(wanted, ()):
+            if name not in reached:
+                reached.add(name)
+                queue += [n for key in keys for n in _relation_names(stanzas[name].get(key, ""))]
+    return tuple(p for p in together if p.name in reached)
+
+
+def compiler(facts: Facts, old: Lock | None, apt: AptRoot) -> tuple[LockedPackage, ...]:
+    """The packages whose interpreter compiles byte code; they move only with a new minor version."""
+    wanted = replace(facts, wishes=(COMPILER_WISH,), essential=False, recommends=False)
+    try:
+        found = apt.solve(wanted, ())
+    except Unsatisfiable:
+        return ()
+    if old and _minor(old.compiler) == _minor(found) and old.compiler:
+        return old.compiler
+    return found
+
+
+def _minor(packages: tuple[LockedPackage, ...]) -> str:
+    names = [p.name for p in packages if re.fullmatch(r"python3\.\d+-minimal", p.name)]
+    return names[0] if names else ""
+
+
+def lock(
+    facts: Facts,
+    below: tuple[Lock, ...],
+    packages: tuple[LockedPackage, ...],
+    users: tuple[LockedUser, ...],
+    groups: tuple[LockedGroup, ...],
+    grouping: Grouping,
+    compiler: tuple[LockedPackage, ...],
+    apt: AptRoot,
+) -> Lock:
+    """The lock of what was found."""
+    return Lock(
+        name=facts.definition, architecture=facts.architecture, rules=RULES, fingerprint=fingerprint(facts),
+        stands_on=lock_digest(below[-1]) if below else None, sources=apt.dates(), packages=packages,
+        users=users, groups=groups, grouping=grouping, compiler=compiler,
+    )  # fmt: skip
+
+
+def why(locks: tuple[Lock, ...], package: str) -> tuple[tuple[str, LockedPackage], ...]:
+    """The chain from a package to what was asked for: (definition, package), the package first.
+
+    Raises:
+        ResolveError: no lock has it.
+    """
+    by_name = {p.name: (lock.name, p) for lock in locks for p in lock.packages}
+    if package not in by_name:
+        raise ResolveError(f"{package} is not in {locks[-1].name}")
+    found = [by_name[package]]
+    while found[-1][1].why in by_name and len(found) < len(by_name):
+        found.append(by_name[found[-1][1].why])
+    return tuple(found)
+
+
+def _relation_names(text: str) -> list[str]:
+    return [
+        choice.strip().split("(")[0].split(":")[0].strip() for part in text.split(",") for choice in part.split("|") if choice.strip()
+    ]
