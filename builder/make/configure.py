@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from builder.errors import ConfigureError
 from builder.make.dpkg_status import INFO, Unpacked, parse
@@ -29,14 +28,14 @@ _SCRIPT = re.compile(r"installed (\S+) package (\S+) script")
 _SCRIPTS = {"post-installation": "postinst", "pre-installation": "preinst"}
 
 
-def preinst(sandbox: Sandbox, upper: Path, package: Unpacked) -> None:
+def preinst(sandbox: Sandbox, package: Unpacked) -> None:
     """Run a package's preinst as dpkg does when it installs it.
 
     Raises:
         ConfigureError: it failed.
     """
     # debconf finds a preinst's templates beside it.
-    folder = upper / TMP_CI
+    folder = sandbox.root / TMP_CI
     folder.mkdir(parents=True)
     prefix = package.control.info_name + "."
     for name in sorted(package.members - {"list"}):

@@ -143,7 +143,7 @@ def _configure(plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, 
                 trees = (tree for tree in below.trees if not (hide and tree == package.tree))
                 box.mount((tools, *trees), top)
                 hidden_before = hide
-            configure.preinst(box, top, package)
+            configure.preinst(box, package)
         if hidden_before:
             box.mount((tools, *below.trees), top)
         _add_users(plan, root, early)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import posixpath
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from builder.errors import MakeError
 from builder.formats.tar import Entry, EntryType, layer_writer
 from builder.make import left_behind
+from builder.make.dpkg_status import canonical
 from builder.make.epoch import EPOCH
 from builder.make.lowers import OPAQUE, Lowers, is_opaque, is_whiteout
 from builder.model.image import Layer
@@ -34,6 +36,9 @@ def clean(upper: Path, lowers: Lowers, generated: tuple[str, ...], stays_out: Ca
         relative = str(path.relative_to(upper))
         folder = stat.S_ISDIR(found.st_mode)
         out = left_behind.stays_out(relative, folder=folder) or relative.startswith(empty)
+        if stat.S_ISLNK(found.st_mode) and not out:
+            # Links and alternatives to what the rules leave out would point at nothing.
+            out = stays_out(_target(relative, os.readlink(path)))
         if out or (not folder and not is_whiteout(found) and stays_out(relative)):
             if folder:
                 _remove_folder(path)
@@ -61,6 +66,10 @@ def _deepest_first(upper: Path) -> Iterator[tuple[Path, os.stat_result]]:
         for name in sorted((*folders, *files)):
             path = Path(folder, name)
             yield path, path.lstat()
+
+
+def _target(link: str, target: str) -> str:
+    return canonical(posixpath.normpath(posixpath.join("/", posixpath.dirname(link), target)))
 
 
 def _remove_folder(path: Path) -> None:

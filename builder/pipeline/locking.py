@@ -186,8 +186,8 @@ def _learn(catalog: Catalog, definition: Definition, locks: Mapping[str, Lock], 
     below = [locks[part.name] for part in definition.chain()[:-1]]
     known_users = {user.name for one in below for user in one.users}
     known_groups = {group.name for one in below for group in one.groups}
-    users = {u.name: u for u in found.users if u.name not in known_users and u.name != "root"}
-    numbers = {g.name: g for g in found.groups if g.name not in known_groups and g.name != "root"}
+    users = {u.name: u for u in found.users if u.name not in known_users}
+    numbers = {g.name: g for g in found.groups if g.name not in known_groups}
     users |= {user.name: user for user in lock_.users if user.name in users or user.name in definition.model.users}
     return replace(lock_, users=tuple(sorted(users.values())), groups=tuple(sorted(numbers.values())))
 

@@ -9,6 +9,7 @@ its mount namespace.
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
@@ -136,10 +137,8 @@ class Timer:
 
 
 def _kill_all() -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _run(root: str, argv: Sequence[str], env: Mapping[str, str], stdin: bytes, timer: Timer, seconds: int) -> Any:
@@ -223,7 +222,8 @@ def _serve(root: Root) -> None:
         try:
             match request.pop("do"):
                 case "mount":
-                    answer = root.mount(**request) or {}
+                    root.mount(**request)
+                    answer = {}
                 case "run":
                     stdin = base64.b64decode(request["stdin"])
                     answer = _run(root.path, request["argv"], request["env"], stdin, timer, request["seconds"])
