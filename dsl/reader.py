@@ -59,7 +59,7 @@ def _problems(source: Document, kind: type[BaseModel], error: ValidationError) -
     found: dict[tuple[Path_, str], Problem] = {}
     unions: dict[Path_, list[str]] = {}
     for one in error.errors(include_url=False):
-        path, in_union = _path(source, one["loc"])
+        path, in_union = _path(source, one["loc"], one["type"] == "missing")
         if in_union:
             unions.setdefault(path, []).append(_describe(one))
         problem = _problem(source, kind, path, one)
@@ -74,7 +74,7 @@ def _problems(source: Document, kind: type[BaseModel], error: ValidationError) -
     return tuple(found.values())
 
 
-def _path(source: Document, location: tuple[Any, ...]) -> tuple[Path_, bool]:
+def _path(source: Document, location: tuple[Any, ...], missing: bool) -> tuple[Path_, bool]:
     # pydantic's location also names union members and `[key]`; only what the document has is a path of it.
     path: Path_ = ()
     extra = False
@@ -85,7 +85,7 @@ def _path(source: Document, location: tuple[Any, ...]) -> tuple[Path_, bool]:
         in_list = isinstance(data, tuple) and isinstance(part, int) and part < len(data)
         if in_list or (isinstance(data, dict) and part in data):
             data, path = data[part], (*path, part)
-        elif index == len(location) - 1 and isinstance(part, str) and isinstance(data, dict):
+        elif missing and index == len(location) - 1:
             path = (*path, part)
         else:
             extra = True

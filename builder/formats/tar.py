@@ -121,5 +121,7 @@ def _header(entry: Entry) -> bytes:
     info.size = entry.size if entry.type == "file" else 0
     info.linkname = entry.target if entry.type in ("link", "hardlink") else ""
     # docker and containerd read file capabilities and others from here.
-    info.pax_headers = {f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape") for name, value in entry.xattrs}
+    info.pax_headers = {
+        f"SCHILY.xattr.{name}": value.decode("utf-8", "surrogateescape") for name, value in entry.xattrs
+    }
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

@@ -56,6 +56,7 @@ def gid_pool(plan: StateLayerPlan) -> str:
 
 _BY_NUMBERLESS_TOOL = re.compile(r"\b(?:useradd|groupadd|systemd-sysusers)\b")
 _ADDUSER = re.compile(r"\b(?:adduser|addgroup)\b")
+_OWN_NUMBER = re.compile(r"--[ug]id[ =]|_[UG]ID=")
 
 
 def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
@@ -67,7 +68,9 @@ def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
                 names |= _sysusers((package.tree / path).read_text(errors="replace"))
         for script in ("preinst", "postinst"):
             text = package.text(script)
-            if _BY_NUMBERLESS_TOOL.search(text) and not _ADDUSER.search(text):
+            # A script that gives adduser a number of its own knows better than any pool.
+            tool = _BY_NUMBERLESS_TOOL.search(text) and not _ADDUSER.search(text)
+            if tool or _OWN_NUMBER.search(text):
                 names |= set(re.findall(r"[a-z_][a-z0-9_-]*", text))
     return frozenset(names)
 
@@ -160,7 +163,9 @@ def check(
         elif (kind, name) not in old:
             wrong.append(f"{kind} {name} got number {number}, the lock has none for it")
     if wrong:
-        raise MakeError(f"configuring {plan.definition}: {'; '.join(wrong)}", f"run `imgbuild lock` for {plan.definition}")
+        raise MakeError(
+            f"configuring {plan.definition}: {'; '.join(wrong)}", f"run `imgbuild lock` for {plan.definition}"
+        )
 
 
 def _lines(path: Path) -> list[str]:

@@ -39,7 +39,9 @@ _PUBLIC = re.compile(r"^usr/lib/python3(\.\d+)?/.*\.py$")
 
 def version_of(tree: Path) -> str:
     """The minor version of a tree's interpreter: ``3.13``."""
-    found = sorted(path.name for path in (tree / "usr/bin").glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name))
+    found = sorted(
+        path.name for path in (tree / "usr/bin").glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name)
+    )
     if not found:
         raise MakeError("the packages that should compile byte code have no interpreter")
     return found[-1].removeprefix("python")
@@ -64,11 +66,21 @@ class Compiler:
 
     def __init__(self, tree: Path) -> None:
         self.version = version_of(tree)
-        loader = next(iter(sorted(tree.glob("usr/lib*/ld-linux*.so.*")) or sorted(tree.glob("usr/lib/*/ld-linux*.so.*"))), None)
+        loader = next(
+            iter(sorted(tree.glob("usr/lib*/ld-linux*.so.*")) or sorted(tree.glob("usr/lib/*/ld-linux*.so.*"))), None
+        )
         if loader is None:
             raise MakeError("the packages that should compile byte code have no C library")
         libraries = ":".join(str(path) for path in sorted(tree.glob("usr/lib/*-linux-gnu*")))
-        argv = [str(loader), "--library-path", libraries, str(tree / "usr/bin" / f"python{self.version}"), "-S", "-c", _WORKER]
+        argv = [
+            str(loader),
+            "--library-path",
+            libraries,
+            str(tree / "usr/bin" / f"python{self.version}"),
+            "-S",
+            "-c",
+            _WORKER,
+        ]
         self._argv = argv
         self._home = str(tree / "usr")
         self._child: Child | None = None

@@ -61,6 +61,9 @@ LEFT_BEHIND: tuple[tuple[str, str], ...] = (
     ("var/lib/dpkg/updates/*", "a list of the moment"),
     ("var/lib/dpkg/tmp.ci*", "temporary"),
     ("var/lib/ucf/*.[0-9]", "a backup"),
+    ("etc/xml/*.old", "a backup"),
+    ("var/lib/sgml-base/*.old", "a backup"),
+    ("*/__pycache__", "package layers bring byte code"),
     ("*/__pycache__/*.pyc", "package layers bring byte code"),
     ("usr/lib/python3*/*.pyc", "package layers bring byte code"),
 )

@@ -148,7 +148,8 @@ class _Reading:
                     self._take(entry, data, package)
         members = [(f"{stanza.info_name}.list", ("\n".join(listed) + "\n").encode("utf-8", "surrogateescape"), 0o644)]
         members += [
-            (f"{stanza.info_name}.{name}", data, 0o755 if name in _SCRIPTS else 0o644) for name, data, _ in control.members
+            (f"{stanza.info_name}.{name}", data, 0o755 if name in _SCRIPTS else 0o644)
+            for name, data, _ in control.members
         ]
         for name, data, mode in members:
             entry = Entry(f"{INFO}/{name}", "file", mode, mtime=newest, size=len(data))
@@ -200,7 +201,11 @@ class _Reading:
         offset = self.spool.tell()
         self.spool.write(data)
         self.pieces[entry.path] = _Piece(entry, package.name, offset)
-        if self.compiler and entry.type == "file" and (cached := bytecode.cache_path(entry.path, self.compiler.version)):
+        if (
+            self.compiler
+            and entry.type == "file"
+            and (cached := bytecode.cache_path(entry.path, self.compiler.version))
+        ):
             code = self.compiler.compile("/" + entry.path, data, entry.mtime)
             if code is not None:
                 folder = posixpath.dirname(cached)

@@ -55,9 +55,6 @@ class Root:
 
     def copy(self, source: Path, path: str) -> None:
         """Put a package's file at a path."""
-        place = self._at(path, make=True)
-        if os.path.lexists(place) and _equal(place, source):
-            return
         place = self._new(path)
         found = source.lstat()
         if stat.S_ISLNK(found.st_mode):
@@ -106,26 +103,39 @@ def _equal(place: Path, source: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Diversion:
-    """A package has a path for itself; what others bring there goes elsewhere."""
+    """A package has a path for itself; what others bring there goes elsewhere.
 
+    Attributes:
+        spelt: the path as dpkg knows it: it diverts ``/lib/x`` only from packages that say so, not ``/usr/lib/x``.
+        path, target: as layers spell them.
+    """
+
+    spelt: str
     path: str
     target: str
     package: str
+
+    def concerns(self, package: Unpacked) -> bool:
+        """Whether it takes the path away from a package."""
+        return package.name != self.package and self.spelt in package.text("list").splitlines()
 
 
 def diversions(text: str) -> tuple[Diversion, ...]:
     """What dpkg's file of diversions says: three lines each."""
     lines = text.splitlines()
     return tuple(
-        Diversion(canonical(path), canonical(target), package)
+        Diversion(path, canonical(path), canonical(target), package)
         for path, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=False)
     )
 
 
-def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> None:
+def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> frozenset[str]:
     """Put the right package's file at each path that several bring or that is diverted.
 
     Layers of packages have no order that knows of this, so the state brings these files.
+
+    Returns:
+        The paths that the state brings though the trees below may show the same.
 
     Raises:
         MakeError: neither Replaces nor a diversion decides.
@@ -133,6 +143,12 @@ def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> None
     diverted = {diversion.path: diversion for diversion in diversions(root.read(DIVERSIONS))}
     bringing = _bringing(new, old, diverted)
     names = {package.name for package in new}
+    put: set[str] = set()
+
+    def bring(package: Unpacked, path: str, at: str) -> None:
+        root.copy(package.tree / path, at)
+        put.add(at)
+
     for path, packages in sorted(bringing.items()):
         diversion = diverted.get(path)
         if not any(package.name in names for package in packages) and (
@@ -140,21 +156,20 @@ def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> None
         ):
             continue
         if diversion:
-            others = [package for package in packages if package.name != diversion.package]
-            own = [package for package in packages if package.name == diversion.package]
+            others = [package for package in packages if diversion.concerns(package)]
+            own = [package for package in packages if package not in others]
             if others:
-                root.copy(_winner(path, others).tree / path, diversion.target)
-            if own:
-                root.copy(own[0].tree / path, path)
+                bring(_winner(path, others), path, diversion.target)
+            if own and (others or not root.exists(path)):
+                bring(own[0], path, path)
             elif others:
                 root.remove(path)
-        elif len(packages) > 1:
-            root.copy(_winner(path, packages).tree / path, path)
+        elif not _all_equal(path, packages):
+            bring(_winner(path, packages), path, path)
+    return frozenset(put)
 
 
-def _bringing(
-    new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Container[str]
-) -> dict[str, list[Unpacked]]:
+def _bringing(new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Container[str]) -> dict[str, list[Unpacked]]:
     found: dict[str, list[Unpacked]] = defaultdict(list)
     for package in (*old, *new):
         for path in package.files:
@@ -172,21 +187,22 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
+def _all_equal(path: str, packages: Sequence[Unpacked]) -> bool:
+    return all(_equal(packages[0].tree / path, other.tree / path) for other in packages[1:])
+
+
 def _winner(path: str, packages: Sequence[Unpacked]) -> Unpacked:
     for package in packages:
         rest = [other for other in packages if other is not package]
         if all(other.name in needs(package.control, ("Replaces",)) for other in rest):
             return package
-    first = packages[0]
-    if all(_equal(first.tree / path, other.tree / path) for other in packages[1:]):
-        return first
+    if _all_equal(path, packages):
+        return packages[0]
     names = ", ".join(package.name for package in packages)
     raise MakeError(f"/{path} is brought by {names}, and none replaces the others", "leave one of them out")
 
 
-def overrides(
-    root: Root, plan: StateLayerPlan, new: Sequence[Unpacked], run: Callable[[Sequence[str]], None]
-) -> None:
+def overrides(root: Root, plan: StateLayerPlan, new: Sequence[Unpacked], run: Callable[[Sequence[str]], None]) -> None:
     """Give paths the owners and modes that statoverrides say: those of the plan, and older ones for new payloads."""
     users = {user.name: user.uid for user in plan.users}
     groups = {group.name: group.gid for group in plan.groups}
@@ -199,4 +215,6 @@ def overrides(
     for entry in plan.statoverrides:
         owner = f"#{users[entry.owner]}" if entry.owner in users else entry.owner
         group = f"#{groups[entry.group]}" if entry.group in groups else entry.group
-        run(["dpkg-statoverride", "--force-statoverride-add", "--update", "--add", owner, group, entry.mode, entry.path])
+        run(
+            ["dpkg-statoverride", "--force-statoverride-add", "--update", "--add", owner, group, entry.mode, entry.path]
+        )

@@ -63,13 +63,13 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
         top.mkdir(mode=0o755)
         below = Lowers((*_trees(inputs.new, store), *inputs.rest))
         before = (accounts.users(below.text("etc/passwd")), accounts.groups(below.text("etc/group")))
-        status = _configure(plan, inputs, below, top, work, store)
+        status, settled = _configure(plan, inputs, below, top, work, store)
         under = Lowers((top, *below.trees))
         after = (accounts.users(under.text("etc/passwd")), accounts.groups(under.text("etc/group")))
         if not plan.learn:
             accounts.check(plan, before, after)
         _finish(plan, top)
-        upper.clean(top, below, plan.generated, lambda path: leave_out.left_out(path, plan.leave_out))
+        upper.clean(top, below, plan.generated, lambda path: leave_out.left_out(path, plan.leave_out), settled)
         layer = upper.layer(top, store, plan.compression)
         tree = store.folder("trees") / name
         if tree.exists():
@@ -118,7 +118,9 @@ def _trees(packages: Sequence[Unpacked], store: Store) -> tuple[Path, ...]:
     return merged(dpkg_status.in_order(packages), store) if packages else ()
 
 
-def _configure(plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, work: Path, store: Store) -> str:
+def _configure(
+    plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, work: Path, store: Store
+) -> tuple[str, frozenset[str]]:
     tools = work / "tools"
     make_tools(tools, plan, below)
     ordered = dpkg_status.in_order(inputs.new)
@@ -147,7 +149,7 @@ def _configure(plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, 
         if hidden_before:
             box.mount((tools, *below.trees), top)
         _add_users(plan, root, early)
-        settle.owners(root, inputs.new, inputs.old)
+        settled = settle.owners(root, inputs.new, inputs.old)
         settle.overrides(root, plan, inputs.new, lambda argv: configure.command(box, argv, "statoverrides"))
         configure.all_packages(box, lambda: root.read(f"{ADMIN}/status"))
         _add_users(plan, root, frozenset(plan.create_users))
@@ -155,7 +157,7 @@ def _configure(plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, 
             accounts.join(root.path, plan.user_groups)
         for name, path in plan.alternatives:
             configure.command(box, ["update-alternatives", "--quiet", "--set", name, path], f"alternative {name}")
-        return dpkg_status.format(dpkg_status.parse(root.read(f"{ADMIN}/status")))
+        return dpkg_status.format(dpkg_status.parse(root.read(f"{ADMIN}/status"))), settled
 
 
 def _made(folder: Path) -> Path:

@@ -23,12 +23,19 @@ DAY = EPOCH // 86400
 """The day of the rules' constant time, as /etc/shadow counts days."""
 
 
-def clean(upper: Path, lowers: Lowers, generated: tuple[str, ...], stays_out: Callable[[str], bool]) -> None:
+def clean(
+    upper: Path,
+    lowers: Lowers,
+    generated: tuple[str, ...],
+    stays_out: Callable[[str], bool],
+    keep: frozenset[str] = frozenset(),
+) -> None:
     """Remove what stays out of a state and what is as it was, and set times.
 
     Args:
         generated: absolute paths whose content is left out.
         stays_out: says of a relative path whether the definition's rules leave it out.
+        keep: relative paths that the state brings even if they are as in the trees below.
     """
     empty = tuple(path.strip("/") + "/" for path in generated)
     gone: set[Path] = set()
@@ -52,7 +59,7 @@ def clean(upper: Path, lowers: Lowers, generated: tuple[str, ...], stays_out: Ca
                 path.unlink()
         elif folder:
             _tidy_folder(path, found, below, stays_out(relative))
-        elif below is not None and _same(path, found, below):
+        elif below is not None and relative not in keep and _same(path, found, below):
             path.unlink()
         else:
             _strip(path)

@@ -216,9 +216,7 @@ def _write(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str,
             edges.store.write_file_beside(path, text.encode())
 
 
-def dev(
-    catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges
-) -> dict[str, Lock]:
+def dev(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges) -> dict[str, Lock]:
     """Locks in memory, in which packages that cannot be had any more have moved to the nearest newer ones."""
     architecture = packages.architecture(catalog)
     made: dict[str, Lock] = {}
@@ -231,7 +229,9 @@ def dev(
         found = locking.resolve(facts, below, before, apt, available=apt.available)
         for old, new in locking.difference(before.packages, found).changed:
             edges.reporter.warn(f"{definition.name}: {old.name} {old.version} is gone, {new.version} takes its place")
-        compiler = before.compiler if all(apt.available(p) for p in before.compiler) else locking.compiler(facts, None, apt)
+        compiler = (
+            before.compiler if all(apt.available(p) for p in before.compiler) else locking.compiler(facts, None, apt)
+        )
         fresh = locking.lock(facts, below, found, before.users, before.groups, before.grouping, compiler, apt)
         made[definition.name] = _learn(catalog, definition, {**made, definition.name: fresh}, edges)
     return made

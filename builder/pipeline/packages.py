@@ -105,8 +105,15 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
         keyring = shipped if shipped.exists() else folder / keyring_name
         result.append(
             PackageSource(
-                name, source.apt, mirrored, source.suites, source.components, keyring, keyring_name,
-                source.fingerprints, source.priority,
+                name,
+                source.apt,
+                mirrored,
+                source.suites,
+                source.components,
+                keyring,
+                keyring_name,
+                source.fingerprints,
+                source.priority,
             )  # fmt: skip
         )
     return tuple(result)
@@ -140,5 +147,7 @@ def fetch(catalog: Catalog, images: Iterable[Definition], wanted: tuple[LockedPa
             base = str(source.debs) if source.debs else source.mirrored.rstrip("/")
             places.append(f"{base}/{package.path}")
         title = f"{package.name} {package.version}"
-        files[package.sha256] = Wanted(title, Digest.from_hex(package.sha256), package.size, tuple(dict.fromkeys(places)))
+        files[package.sha256] = Wanted(
+            title, Digest.from_hex(package.sha256), package.size, tuple(dict.fromkeys(places))
+        )
     fetching.fetch(files.values(), edges.store, edges.reporter)

@@ -32,7 +32,10 @@ class AptRoot:
 
     def __init__(self, store: Store, sources: tuple[PackageSource, ...], architecture: str, netrc: Path | None) -> None:
         self._store, self._sources, self._architecture = store, sources, architecture
-        told = [[s.name, s.mirrored, s.suites, s.components, str(s.keyring), s.fingerprints, s.priority, str(s.debs)] for s in sources]
+        told = [
+            [s.name, s.mirrored, s.suites, s.components, str(s.keyring), s.fingerprints, s.priority, str(s.debs)]
+            for s in sources
+        ]
         self.name = CacheKey.of("apt", [told, architecture])[:32]
         self._root = store.folder("apt") / self.name
         self._netrc = netrc
@@ -69,11 +72,18 @@ class AptRoot:
                 if path.exists():
                     fields = deb.fields(path.read_text(errors="replace").split("\n\n", 1)[-1])
                     found.append(
-                        LockedSource(source.name, suite, _rfc3339(fields.get("Date", "")), _rfc3339(fields.get("Valid-Until", "")))
+                        LockedSource(
+                            source.name,
+                            suite,
+                            _rfc3339(fields.get("Date", "")),
+                            _rfc3339(fields.get("Valid-Until", "")),
+                        )
                     )
         return tuple(sorted(found))
 
-    def solve(self, facts: Facts, installed: tuple[LockedPackage, ...], *, upgrade: bool = False) -> tuple[LockedPackage, ...]:
+    def solve(
+        self, facts: Facts, installed: tuple[LockedPackage, ...], *, upgrade: bool = False
+    ) -> tuple[LockedPackage, ...]:
         """The packages that the wishes add to what is installed.
 
         Args:
@@ -112,7 +122,11 @@ class AptRoot:
         if self._store.has(digest):
             with self._store.open(digest) as file:
                 return deb.control(file, package.name).fields
-        candidates = self._show([f"{package.name}:{package.architecture if package.architecture != 'all' else self._architecture}={package.version}"])
+        candidates = self._show(
+            [
+                f"{package.name}:{package.architecture if package.architecture != 'all' else self._architecture}={package.version}"
+            ]
+        )
         return next((fields for fields in candidates if fields.get("SHA256") == package.sha256), None)
 
     def newest(self, names: Iterable[str]) -> dict[str, str]:
@@ -149,7 +163,11 @@ class AptRoot:
             "Acquire::AllowInsecureRepositories": "false", "APT::Get::AllowUnauthenticated": "false",
         }  # fmt: skip
         lines = [f'{name} "{value}";' for name, value in settings.items()]
-        lines += ["#clear APT::Architectures;", f'APT::Architectures {{ "{self._architecture}"; }};', "#clear DPkg::Pre-Install-Pkgs;"]
+        lines += [
+            "#clear APT::Architectures;",
+            f'APT::Architectures {{ "{self._architecture}"; }};',
+            "#clear DPkg::Pre-Install-Pkgs;",
+        ]
         _write(root / "apt.conf", "\n".join(lines) + "\n")
         (root / "etc/sources").mkdir(exist_ok=True)
         pins = []
@@ -196,7 +214,11 @@ class AptRoot:
         return f"Types: deb\nURIs: file:{folder}\nSuites: ./\nTrusted: yes\n"
 
     def _apt(self, *argv: str, check: bool = True) -> process.Result:
-        proxies = {name: value for name, value in os.environ.items() if name.lower() in ("http_proxy", "https_proxy", "no_proxy")}
+        proxies = {
+            name: value
+            for name, value in os.environ.items()
+            if name.lower() in ("http_proxy", "https_proxy", "no_proxy")
+        }
         try:
             return process.run(argv, env={**proxies, "APT_CONFIG": str(self._root / "apt.conf")}, check=check)
         except FileNotFoundError:
@@ -213,7 +235,9 @@ class AptRoot:
         folder = self._root / "wish"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "DEBIAN").mkdir(parents=True)
-        text = f"Package: {WISH}\nVersion: 1\nArchitecture: all\nMaintainer: none <none@localhost>\nDescription: wishes\n"
+        text = (
+            f"Package: {WISH}\nVersion: 1\nArchitecture: all\nMaintainer: none <none@localhost>\nDescription: wishes\n"
+        )
         if wishes:
             text += f"Depends: {', '.join(wishes)}\n"
         (folder / "DEBIAN/control").write_text(text)
@@ -242,7 +266,9 @@ class AptRoot:
     def _locked(self, found: list[tuple[str, str, str, str]]) -> tuple[LockedPackage, ...]:
         if not found:
             return ()
-        wanted = [f"{name}:{self._architecture if arch == 'all' else arch}={version}" for _, name, version, arch in found]
+        wanted = [
+            f"{name}:{self._architecture if arch == 'all' else arch}={version}" for _, name, version, arch in found
+        ]
         by_file: dict[str, list[dict[str, str]]] = {}
         for fields in self._show(wanted):
             by_file.setdefault(fields["Filename"].removeprefix("./"), []).append(fields)

@@ -99,7 +99,10 @@ def _needed(
             provided.setdefault(virtual, []).append(name)
     reached: set[str] = set()
     wishes = [name for wish in facts.wishes for name in _relation_names(wish)]
-    queue = [*wishes, *(name for name, fields in stanzas.items() if facts.essential and fields.get("Essential") == "yes")]
+    queue = [
+        *wishes,
+        *(name for name, fields in stanzas.items() if facts.essential and fields.get("Essential") == "yes"),
+    ]
     keys = ("Pre-Depends", "Depends", *(("Recommends",) if facts.recommends else ()))
     while queue:
         wanted = queue.pop()
@@ -162,5 +165,8 @@ def why(locks: tuple[Lock, ...], package: str) -> tuple[tuple[str, LockedPackage
 
 def _relation_names(text: str) -> list[str]:
     return [
-        choice.strip().split("(")[0].split(":")[0].strip() for part in text.split(",") for choice in part.split("|") if choice.strip()
+        choice.strip().split("(")[0].split(":")[0].strip()
+        for part in text.split(",")
+        for choice in part.split("|")
+        if choice.strip()
     ]

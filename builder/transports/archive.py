@@ -35,7 +35,10 @@ def stream(image: Image, file: IO[bytes], reference: str) -> None:
         "mediaType": oci.MANIFEST,
         "digest": image.digest,
         "size": len(image.manifest),
-        "annotations": {oci.REF_NAME: reference.rpartition(":")[2], "io.containerd.image.name": f"docker.io/library/{reference}"},
+        "annotations": {
+            oci.REF_NAME: reference.rpartition(":")[2],
+            "io.containerd.image.name": f"docker.io/library/{reference}",
+        },
     }
     docker = [
         {

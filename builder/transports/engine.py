@@ -22,7 +22,9 @@ def load_docker(image: Image, reference: str) -> None:
         client: Any = docker.from_env(timeout=600)
         client.ping()
     except docker.errors.DockerException as error:
-        raise EngineError(f"docker does not answer: {error}", "start it, set DOCKER_HOST, or build --to oci:out") from None
+        raise EngineError(
+            f"docker does not answer: {error}", "start it, set DOCKER_HOST, or build --to oci:out"
+        ) from None
     _load(client, image, reference, "docker", docker.errors.DockerException)
 
 

@@ -110,7 +110,9 @@ def read(folder: Path, reference: str = "") -> Image:
     """
     known = references(folder)
     matching = {
-        name: digest for name, digest in known.items() if not reference or reference in (name, name.split(":")[0], digest)
+        name: digest
+        for name, digest in known.items()
+        if not reference or reference in (name, name.split(":")[0], digest)
     }
     if len(set(matching.values())) != 1:
         names = ", ".join(sorted(matching or known)) or "nothing"
@@ -131,7 +133,9 @@ def _index(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": []}
     except ValueError as error:
-        raise ImageError(f"{folder}: its index.json is damaged: {error}", "move the folder away and build again") from None
+        raise ImageError(
+            f"{folder}: its index.json is damaged: {error}", "move the folder away and build again"
+        ) from None
     if not isinstance(data, dict) or not isinstance(data.get("manifests"), list):
         raise ImageError(f"{folder}: its index.json is no image index")
     return data

@@ -1,0 +1,66 @@
+"""Lock files: what is written is read back, and damage is told with its line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.formats import lockfile
+from builder.model.digest import CacheKey, Digest
+from builder.model.lock import Grouping, Lock, LockedPackage, LockedUser, LockFile, Revision
+from dsl.errors import DefinitionError
+
+
+def _package(name: str, version: str = "2:1.0-1") -> LockedPackage:
+    return LockedPackage(
+        name, version, "all", name, version, "debian", "trixie", f"pool/{name}.deb", 10, "0" * 64, "asked for"
+    )
+
+
+def _file() -> LockFile:
+    lock = Lock(
+        "base", "amd64", 1, "f" * 32, Digest.of(b"below"), (), (_package("a"), _package("b")),
+        (LockedUser("nova", 42436, 42436, "/var/lib/nova", "/usr/sbin/nologin", "ö, \"quoted\": yes"),), (), Grouping(4, ("a",)),
+    )  # fmt: skip
+    return LockFile((lock,), (Revision("nova-api", "31.0.0", 3, CacheKey("e" * 64)),))
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "lock.yaml"
+    path.write_text(lockfile.text(_file()))
+    assert lockfile.read(path) == _file()
+
+
+def test_a_moved_package_changes_one_line() -> None:
+    before = _file()
+    lock = before.locks[0]
+    after = replace(before, locks=(replace(lock, packages=(_package("b", "2:1.0-2"), _package("a"))),))
+    pairs = zip(lockfile.text(before).splitlines(), lockfile.text(after).splitlines(), strict=True)
+    assert [old for old, new in pairs if old != new] == [
+        line for line in lockfile.text(before).splitlines() if '- ["b"' in line
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("lock: 1\n<<<<<<< HEAD\ndefinitions: []\n", 2, "merge"),
+        ("lock: 1\ndefinitions: [\n", 3, "not YAML"),
+        ("lock: 99\ndefinitions: []\n", 1, "expected"),
+        ("lock: 1\ndefinitions: []\nrevisions:\n- [a, b]\n", 1, "2 values"),
+    ],
+)
+def test_damage_is_told(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = tmp_path / "lock.yaml"
+    path.write_text(text)
+    with pytest.raises(DefinitionError) as caught:
+        lockfile.read(path)
+    (problem,) = caught.value.problems
+    assert problem.place.line == line
+    assert message in problem.message
+
+
+def test_no_file_is_no_lock(tmp_path: Path) -> None:
+    assert lockfile.read(tmp_path / "lock.yaml") == LockFile()
