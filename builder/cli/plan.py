@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from builder.cli import output
@@ -25,9 +27,9 @@ def command(common: Common, targets: tuple[str, ...]) -> None:
 
     store = common.store()
     planned = building.plan(common.catalog(), targets, Edges(store, common.reporter()))
-    images = []
+    images: list[dict[str, Any]] = []
     for image in planned.images:
-        layers = []
+        layers: list[dict[str, Any]] = []
         for layer in image.layers:
             made = store.made(layer.cache_key)
             packages = layer.packages if isinstance(layer, PackageLayerPlan) else ()

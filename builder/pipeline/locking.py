@@ -146,10 +146,9 @@ def lock_images(
         users, group_numbers = _with_learnt(users, group_numbers, before)
         compiler = locking.compiler(facts, before, apt) if definition.extends is None else ()
         made = locking.lock(facts, below, found, users, group_numbers, grouping, compiler, apt)
-        changed = before is None or before.packages != found or before.users != users
-        if changed or before.fingerprint != made.fingerprint:
+        if before is None or before.packages != found or before.fingerprint != made.fingerprint:
             made = _learn(catalog, definition, {**locks, definition.name: made}, edges)
-        elif before:
+        else:
             made = replace(made, users=before.users, groups=before.groups)
         locks[definition.name] = made
         difference = locking.difference(before.packages if before else (), found)
@@ -235,3 +234,24 @@ def dev(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lo
         fresh = locking.lock(facts, below, found, before.users, before.groups, before.grouping, compiler, apt)
         made[definition.name] = _learn(catalog, definition, {**made, definition.name: fresh}, edges)
     return made
+
+
+def outdated(catalog: Catalog, targets: Iterable[str], edges: Edges) -> tuple[tuple[str, str, str, str], ...]:
+    """Locked packages that have newer versions: (definition, package, locked, newest)."""
+    wanted, architecture = images(catalog, targets), packages.architecture(catalog)
+    locks = read(wanted, architecture)
+    rows, updated = [], set()
+    for definition in definitions(wanted):
+        lock_ = locks.get(definition.name)
+        if lock_ is None:
+            continue
+        apt = packages.apt_root(catalog, definition, edges)
+        if apt.name not in updated:
+            apt.update()
+            updated.add(apt.name)
+        newest = apt.newest(package.name for package in lock_.packages)
+        for package in lock_.packages:
+            version_ = newest.get(package.name, package.version)
+            if version_ != package.version:
+                rows.append((definition.name, package.name, package.version, version_))
+    return tuple(rows)

@@ -114,7 +114,7 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
                 keyring_name,
                 source.fingerprints,
                 source.priority,
-            )  # fmt: skip
+            )
         )
     return tuple(result)
 

@@ -301,6 +301,7 @@ class AptRoot:
     def _source_of(self, uri: str) -> tuple[PackageSource, str]:
         for source in self._sources:
             base = f"file:{self._root}/debs/{source.name}/" if source.debs else source.mirrored.rstrip("/") + "/"
+            base = base.replace("file:///", "file:/", 1)  # as apt writes it
             if uri.startswith(base):
                 return source, uri[len(base) :].removeprefix("./")
         raise ResolveError(f"{uri} belongs to no source of the definition")

@@ -105,7 +105,7 @@ def _one(wanted: Wanted, store: Store, client: httpx.Client, progress: _Progress
 def _file(wanted: Wanted, path: Path, store: Store) -> None:
     try:
         with path.open("rb") as file, store.writing() as writer:
-            shutil.copyfileobj(file, writer)  # type: ignore[misc]
+            shutil.copyfileobj(file, writer)
             if writer.digest != wanted.digest:
                 raise IntegrityError(f"{path}: its checksum is wrong", wanted.digest, writer.digest)
     except FileNotFoundError:

@@ -207,6 +207,28 @@ class Store:
                 os.unlink(name)
             raise
 
+    def usage(self) -> dict[str, int]:
+        """Bytes on disk by the store's folders; a file with several names counts once."""
+        result: dict[str, int] = {}
+        seen: set[int] = set()
+        for folder in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+            total = 0
+            for parent, _, names in os.walk(folder):
+                for name in names:
+                    found = os.lstat(os.path.join(parent, name))
+                    if found.st_ino not in seen:
+                        seen.add(found.st_ino)
+                        total += found.st_blocks * 512
+            result[folder.name] = total
+        return result
+
+    def clean(self) -> None:
+        """Empty the store, once nobody writes to it."""
+        with self.exclusive("clean"):
+            for folder in self.root.iterdir():
+                if folder.name != "locks":
+                    shutil.rmtree(folder)
+
     @staticmethod
     def write_file_beside(path: Path, data: bytes) -> None:
         """Write a file outside the store whole or not at all."""

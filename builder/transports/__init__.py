@@ -8,6 +8,7 @@ from pathlib import Path
 
 from builder.errors import UsageError
 from builder.model.image import Image
+from builder.tools.store import Store
 from builder.transports import archive, engine, oci_layout
 
 
@@ -70,3 +71,20 @@ def parse_target(text: str) -> Target:
 def write(image: Image, target: Target, named: Named) -> None:
     """Write an image to a target."""
     WRITERS[target.kind](image, target.path, named)
+
+
+def read(text: str, store: Store) -> Image:
+    """An image from where it lies: ``oci:DIR[:REFERENCE]``, an archive, or a name in ``oci:out``.
+
+    Raises:
+        ImageError: there is none.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind in ("oci-archive", "docker-archive") and colon:
+        return archive.read(Path(rest), store)
+    if kind in ("docker", "podman") and colon:
+        raise UsageError(f"{kind}: images are not read back yet", "save one to an archive: docker-archive:FILE")
+    if kind == "oci" and colon:
+        folder, _, reference = rest.partition(":")
+        return oci_layout.read(Path(folder), reference)
+    return oci_layout.read(Path("out"), text)

@@ -1,0 +1,32 @@
+"""``imgbuild outdated``: what has newer versions."""
+
+from __future__ import annotations
+
+import click
+
+from builder.cli import output
+from builder.cli.options import Common, common
+
+
+@click.command("outdated")
+@click.argument("targets", nargs=-1)
+@common
+def command(common: Common, targets: tuple[str, ...]) -> int:
+    """Show locked packages that have newer versions; ends with 3 if there are any.
+
+    \b
+    Examples:
+      imgbuild outdated
+      imgbuild outdated nova --json
+    """
+    from builder.pipeline import locking
+    from builder.pipeline.edges import Edges
+
+    rows = locking.outdated(common.catalog(), targets, Edges(common.store(), common.reporter()))
+    if common.json:
+        output.print_json([{"definition": d, "package": n, "locked": o, "newest": v} for d, n, o, v in rows])
+    elif rows:
+        print(output.table(rows, ("DEFINITION", "PACKAGE", "LOCKED", "NEWEST")))
+    else:
+        print("everything is at its newest version")
+    return 3 if rows else 0
