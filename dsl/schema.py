@@ -64,6 +64,7 @@ def everything() -> dict[str, Any]:
         for key, text in descriptions().get(name, {}).items():
             if key in definition.get("properties", {}):
                 definition["properties"][key]["description"] = text
+    _close(schema["$defs"])
     branches = [
         {"if": {"required": [kind]}, "then": {"$ref": f"#/$defs/{node.__name__}"}} for kind, node in KINDS.items()
     ]
@@ -75,6 +76,14 @@ def everything() -> dict[str, Any]:
         "allOf": branches,
         "$defs": schema["$defs"],
     }
+
+
+def _close(schema: Any) -> None:
+    # A mapping whose keys have a pattern has no others.
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _close(part)
+    if isinstance(schema, dict) and isinstance(schema.get("patternProperties"), dict):
+        schema.setdefault("additionalProperties", False)
 
 
 def text() -> str:

@@ -160,7 +160,7 @@ class AptRoot:
             "APT::Get::Always-Include-Phased-Updates": "false", "APT::Get::Never-Include-Phased-Updates": "true",
             "APT::Install-Suggests": "false", "Acquire::Languages": "none", "Acquire::Check-Valid-Until": "true",
             "Acquire::Retries": "3", "Acquire::http::Timeout": "30", "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
-            "Acquire::AllowInsecureRepositories": "false", "APT::Get::AllowUnauthenticated": "false",
+            "Acquire::AllowInsecureRepositories": "false", "APT::Update::Error-Mode": "any", "APT::Get::AllowUnauthenticated": "false",
         }  # fmt: skip
         lines = [f'{name} "{value}";' for name, value in settings.items()]
         lines += [

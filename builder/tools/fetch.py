@@ -89,7 +89,7 @@ class _Progress:
 
 
 def _one(wanted: Wanted, store: Store, client: httpx.Client, progress: _Progress) -> None:
-    last: FetchError | None = None
+    last: FetchError | IntegrityError | None = None
     for place in wanted.places:
         try:
             if "://" in place and not place.startswith("file://"):
@@ -97,7 +97,7 @@ def _one(wanted: Wanted, store: Store, client: httpx.Client, progress: _Progress
             else:
                 _file(wanted, Path(place.removeprefix("file://")), store)
             return
-        except FetchError as error:
+        except (FetchError, IntegrityError) as error:
             last = error
     raise last or FetchError(f"{wanted.title}: no place is known for it", "")
 
