@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -104,4 +105,6 @@ def run(tasks: tuple[Task, ...], jobs: int, reporter: Reporter) -> Outcome:
 def _prepare() -> None:
     # Ctrl-C goes to the whole process group: the parent decides, and workers never outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Folders that nobody describes get the mode that any machine gives them.
+    os.umask(0o022)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
