@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,9 @@ class Catalog:
     layers: tuple[Definition, ...]
     broken: Mapping[Path, tuple[Problem, ...]]
     documents: Mapping[str, Document]
+    broken_overlays: tuple[Problem, ...] = ()
+    broken_names: Mapping[str, Path] = field(default_factory=dict)
+    """The components, layer definitions and images of files that are broken, as far as they can be told."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -87,6 +91,9 @@ class Catalog:
             UnknownTarget: there is no such thing; the nearest name is told.
         """
         name, _, image = target.rstrip("/").partition("/")
+        if self.broken_overlays:
+            # Without its changes an image would be another one than the site asked for.
+            raise DefinitionError(self.broken_overlays)
         for folder, problems in self.broken.items():
             if folder.name == name:
                 raise DefinitionError(problems)
@@ -104,6 +111,8 @@ class Catalog:
             raise UnknownTarget(f"{target!r} is an image of several components", f"say {owners}")
         if found:
             return tuple(found)
+        if name in self.broken_names or target in self.broken_names:
+            raise DefinitionError(self.broken[self.broken_names.get(target) or self.broken_names[name]])
         if any(layer.name == target for layer in self.layers):
             raise UnknownTarget(f"{target!r} is a layer definition: images stand on it, it is none itself")
         match = difflib.get_close_matches(target, near, 1)
@@ -136,9 +145,9 @@ def find_workspace(directory: Path) -> tuple[Path, model.Workspace]:
         UnknownTarget: there is none.
     """
     for folder in (directory, *directory.parents):
-        if (folder / "imgbuild.yaml").exists():
+        if _is_there(folder / "imgbuild.yaml"):
             return folder, reader.read(folder / "imgbuild.yaml", model.Workspace)
-        if (folder / "component.yaml").exists():
+        if _is_there(folder / "component.yaml"):
             return folder, model.Workspace(dsl=1, workspace="alone", repos=(".",), layers=())
     raise UnknownTarget(
         f"{directory} lies in no workspace: there is no imgbuild.yaml and no component.yaml from here upwards",
@@ -170,6 +179,7 @@ def load(directory: Path, repos: Iterable[Path] = (), used: Iterable[Path] = ())
     layer_files += _files(SHIPPED_LAYERS, "layer.yaml")
     loading.read_layers(dict.fromkeys(file.resolve() for file in layer_files))
     loading.read_components(dict.fromkeys(component_files))
+    loading.require_known()
     return Catalog(
         root,
         workspace,
@@ -177,13 +187,20 @@ def load(directory: Path, repos: Iterable[Path] = (), used: Iterable[Path] = ())
         tuple(loading.made.values()),
         loading.broken,
         loading.documents,
+        tuple(loading.broken_overlays),
+        loading.broken_names,
     )
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    if (folder / name).exists():
+    if _is_there(folder / name):
         return [folder / name]
-    return sorted(folder.glob(f"*/{name}")) if folder.is_dir() else []
+    return [child / name for child in sorted(folder.iterdir()) if _is_there(child / name)] if folder.is_dir() else []
+
+
+def _is_there(file: Path) -> bool:
+    # A loop of links and a link to nothing are there: what is wrong with them is told, not passed over.
+    return os.path.lexists(file)
 
 
 class _Loading:
@@ -197,6 +214,9 @@ class _Loading:
         self.made: dict[str, Definition] = {}
         self.components: dict[str, CatalogComponent] = {}
         self.sites: list[tuple[str, Document, Path]] = []
+        self.used_changes: set[tuple[Path, str, str]] = set()
+        self.broken_overlays: list[Problem] = []
+        self.broken_names: dict[str, Path] = {}
 
     def overlays(self, folders: Iterable[Path]) -> None:
         for folder in folders:
@@ -205,7 +225,30 @@ class _Loading:
                 site = reader.validate(read, model.Overlay)
                 self.sites.append((site.overlay, read, folder))
             except DefinitionError as error:
+                self.broken_overlays += error.problems
                 self.fail(folder, error.problems)
+
+    def require_known(self) -> None:
+        """Every name that an overlay changes must be one of the workspace's."""
+        for _, changes, folder in self.sites:
+            for kind in ("components", "layers"):
+                for name in changes.data.get(kind) or {}:
+                    if (folder, kind, name) not in self.used_changes and name not in self.broken_names:
+                        place = changes.key_place((kind, name))
+                        known = self.components if kind == "components" else self.layers
+                        match = difflib.get_close_matches(name, known, 1)
+                        hint = f"did you mean {match[0]!r}?" if match else ""
+                        message = f"there is nothing of the name {name!r} in {kind} to change"
+                        self.fail(folder, (changes.problem(place, "unknown-name", message, hint),))
+
+    def names(self, read: Document, folder: Path) -> None:
+        """Remember what a broken file was to define, so that asking for it tells what is wrong with it."""
+        if not isinstance(read.data, dict):
+            return
+        images = read.data.get("images")
+        for name in (read.data.get("component"), read.data.get("layer"), *(images if isinstance(images, dict) else ())):
+            if isinstance(name, str):
+                self.broken_names.setdefault(name, folder)
 
     def fail(self, folder: Path, problems: tuple[Problem, ...]) -> None:
         self.broken[folder] = (*self.broken.get(folder, ()), *problems)
@@ -214,12 +257,14 @@ class _Loading:
         site, folder = None, None
         for overlay_name, changes, overlay_folder in self.sites:
             if name in (changes.data.get(kind) or {}):
+                self.used_changes.add((overlay_folder, kind, name))
                 read = overlay.apply(read, changes, (kind, name))
                 site, folder = overlay_name, overlay_folder
         return read, site, folder
 
     def read_layers(self, files: Iterable[Path]) -> None:
         for file in files:
+            read = None
             try:
                 read = document.read(file)
                 name = read.data.get("layer") if isinstance(read.data, dict) else None
@@ -231,11 +276,13 @@ class _Loading:
                 self.layers.setdefault(found.layer, {})[found.version] = (found, file.parent)
                 self.documents.setdefault(found.layer, read)
             except DefinitionError as error:
+                if read:
+                    self.names(read, file.parent)
                 self.fail(file.parent, error.problems)
 
     def read_components(self, files: Iterable[Path]) -> None:
         for file in files:
-            folder = file.parent
+            folder, read = file.parent, None
             try:
                 read = document.read(file)
                 name = read.data.get("component") if isinstance(read.data, dict) else None
@@ -244,6 +291,8 @@ class _Loading:
                     read, site, site_folder = self.changed("components", name, read)
                 self.component(read, reader.validate(read, model.Component), folder, site, site_folder)
             except DefinitionError as error:
+                if read:
+                    self.names(read, folder)
                 self.fail(folder, error.problems)
 
     def component(
@@ -269,6 +318,9 @@ class _Loading:
         """The layer definition of ``name range``, made with what it stands on."""
         name, _, wanted = reference.partition(" ")
         candidates = self.layers.get(name)
+        if candidates is None and name in self.broken_names:
+            asked.problems.extend(self.broken[self.broken_names[name]])
+            return None
         if candidates is None:
             known = [*self.layers, *asked.local]
             match = difflib.get_close_matches(name, known, 1)

@@ -21,6 +21,7 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 200_000
 """How many values a document may have once its aliases are expanded."""
 MAX_DEPTH = 100
+_SURELY_SHALLOW = 1000
 
 Path_ = tuple[str | int, ...]
 """Where a value stands in a document: keys and list positions."""
@@ -39,6 +40,7 @@ class Document:
         places: of every value, by path; a mapping's value, not its key.
         keys: the places of the mappings' keys, by the path of the value.
         lines: the file's text.
+        others: the text of the overlays that changed it, by file.
     """
 
     file: Path
@@ -46,6 +48,7 @@ class Document:
     places: Mapping[Path_, Place] = field(default_factory=dict)
     keys: Mapping[Path_, Place] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    others: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def place(self, path: Path_) -> Place:
         """Where a value stands; that of the nearest value around it if it is not there."""
@@ -60,7 +63,8 @@ class Document:
 
     def line(self, place: Place) -> str:
         """The source line of a place."""
-        return self.lines[place.line - 1] if place.line <= len(self.lines) else ""
+        lines = self.others.get(place.file, self.lines)
+        return lines[place.line - 1] if place.line <= len(lines) else ""
 
     def problem(self, place: Place, code: str, message: str, hint: str = "") -> Problem:
         """A problem at a place, with its source line."""
@@ -94,6 +98,7 @@ def parse(text: str, file: Path) -> Document:
         if "\t" in line[: len(line) - len(line.lstrip())]
     )  # fmt: skip
     try:
+        _require_shallow(document, text)
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
@@ -110,6 +115,25 @@ def parse(text: str, file: Path) -> Document:
     if builder.problems:
         raise DefinitionError(tuple(builder.problems))
     return Document(file, data, builder.places, builder.keys, lines)
+
+
+def _require_shallow(document: Document, text: str) -> None:
+    # libyaml's composer recurses in C: text nested deeply enough would end the process, not raise an exception.
+    # A level takes a bracket, or a column of some line (twice, as a list may stand at its key's column).
+    if text.count("[") + text.count("{") + 2 * max(map(len, document.lines)) <= _SURELY_SHALLOW:
+        return
+    depth = 0
+    events: Any = yaml.parse(text, Loader=_Loader)
+    for count, event in enumerate(events):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        place = Place(document.file, event.start_mark.line + 1, event.start_mark.column + 1)
+        if depth > MAX_DEPTH:
+            raise DefinitionError((document.problem(place, "too-deep", f"nested more than {MAX_DEPTH} deep"),))
+        if count > 2 * MAX_VALUES:
+            raise DefinitionError((document.problem(place, "too-many", f"more than {MAX_VALUES} values"),))
 
 
 def _text(file: Path) -> str:

@@ -55,6 +55,10 @@ def apply(base: Document, overlay: Document, at: Path_) -> Document:
         return result
 
     def _change_list(old: tuple[Any, ...], new: dict[str, Any], path: Path_, source: Path_) -> tuple[Any, ...]:
+        for key, value in new.items():
+            if not isinstance(value, tuple):
+                fail((*source, key), f"{key!r} wants a list")
+                return old
         kept: list[tuple[Any, Place]] = [(item, base.place((*path, i))) for i, item in enumerate(old)]
         for index, item in enumerate(new.get("remove") or ()):
             matching = [entry for entry in kept if _same(entry[0], item)]
@@ -75,7 +79,7 @@ def apply(base: Document, overlay: Document, at: Path_) -> Document:
     data = change(base.data, changes, (), at)
     if problems:
         raise DefinitionError(tuple(problems))
-    return Document(base.file, data, places, keys, base.lines)
+    return Document(base.file, data, places, keys, base.lines, {**base.others, overlay.file: overlay.lines})
 
 
 def _same(old: Any, new: Any) -> bool:
