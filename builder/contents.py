@@ -48,7 +48,7 @@ class Difference:
 def layers(image: Image) -> tuple[LayerContents, ...]:
     """The layers of an image, bottom first."""
     comments = [
-        entry.get("comment", "") for entry in image.configuration.get("history", ()) if not entry.get("empty_layer")
+        entry.get("comment", "") for entry in image.configuration.get("history") or () if not entry.get("empty_layer")
     ]
     found = []
     for number, layer in enumerate(image.layers):

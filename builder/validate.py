@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import zstandard
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from builder.formats import oci
 from builder.formats.compress import MEDIA_TYPES
@@ -40,13 +40,13 @@ def image(checked: Image) -> tuple[Fault, ...]:
         return (Fault("manifest", f"not JSON: {error}"),)
     if manifest.get("schemaVersion") != 2 or manifest.get("mediaType") != oci.MANIFEST:
         faults.append(Fault("manifest", "it is no OCI image manifest"))
-    said = manifest.get("config", {})
+    said = manifest.get("config") or {}
     if said.get("digest") != checked.config_digest or said.get("size") != len(checked.config):
         faults.append(Fault("config", f"its digest or size is not what the manifest says: {checked.config_digest}"))
-    diff_ids = config.get("rootfs", {}).get("diff_ids", [])
+    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
     if len(diff_ids) != len(checked.layers):
         faults.append(Fault("config", f"{len(diff_ids)} diff_ids for {len(checked.layers)} layers"))
-    filled = [entry for entry in config.get("history", ()) if not entry.get("empty_layer")]
+    filled = [entry for entry in config.get("history") or () if not entry.get("empty_layer")]
     if len(filled) != len(checked.layers):
         faults.append(Fault("config", f"{len(filled)} history entries for {len(checked.layers)} layers"))
     for name in ("architecture", "os"):
@@ -85,7 +85,7 @@ def _layer(checked: Image, layer: Layer) -> list[Fault]:
             )
     except KeyError:
         faults.append(Fault(layer.digest, "it is missing"))
-    except (OSError, EOFError, tarfile.TarError, zstandard.ZstdError) as error:
+    except (OSError, EOFError, tarfile.TarError, zstandard.ZstdError, isal_zlib.error) as error:  # type: ignore[misc]
         faults.append(Fault(layer.digest, f"it cannot be read: {error}"))
     return faults
 

@@ -131,6 +131,8 @@ def _member(file: BinaryIO, prefix: str, name: str) -> Iterator[BinaryIO]:
     while header := file.read(_HEADER):
         try:
             member, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
+            if size < 0:
+                raise ValueError(size)
         except ValueError:
             raise MakeError(f"{name}: the package is damaged: a member has no size") from None
         if member.startswith(prefix):

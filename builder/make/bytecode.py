@@ -77,6 +77,7 @@ class Compiler:
             "--library-path",
             libraries,
             str(tree / "usr/bin" / f"python{self.version}"),
+            "-P",
             "-S",
             "-c",
             _WORKER,

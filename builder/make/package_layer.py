@@ -272,7 +272,8 @@ def _unpack(tree: Path, entry: Entry, data: bytes) -> None:
     # Links of a package never lead out of the tree: parents are real folders that we made.
     path = tree / entry.path
     _parents(tree, path.parent)
-    if entry.type != "folder" and path.is_symlink():
+    if entry.type != "folder" and (path.is_symlink() or (path.exists() and not path.is_dir())):
+        # What is there may be a link to something else: it is replaced, never written through.
         path.unlink()
     match entry.type:
         case "folder":
@@ -283,6 +284,7 @@ def _unpack(tree: Path, entry: Entry, data: bytes) -> None:
         case "link":
             path.symlink_to(entry.target)
         case "hardlink":
+            _parents(tree, (tree / entry.target).parent)
             os.link(tree / entry.target, path, follow_symlinks=False)
             return
         case "fifo":

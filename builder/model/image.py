@@ -67,4 +67,4 @@ class Image:
     @property
     def labels(self) -> dict[str, str]:
         """The config's labels."""
-        return dict(self.configuration.get("config", {}).get("Labels") or {})
+        return dict((self.configuration.get("config") or {}).get("Labels") or {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder import transports
-from builder.errors import FetchError, StaleLock
+from builder.errors import FetchError, MakeError, StaleLock
 from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import Digest
@@ -161,6 +161,9 @@ def _write(
         image = assemble.image(plan_, made.layers, edges.store)
         for way in ways:
             transports.write(image, way, _named(plan_))
+    except OSError as error:
+        reason = MakeError(f"{plan_.image} cannot be written: {error.strerror or error}")
+        return Built(plan_.image, plan_.tag, "failed", because=reason.message, error=reason)
     except ImgbuildError as error:
         return Built(plan_.image, plan_.tag, "failed", because=error.message, error=error)
     reused = sum(layer.cache_key in made.reused for layer in plan_.layers)

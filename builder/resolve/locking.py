@@ -72,7 +72,8 @@ def resolve(
         Unsatisfiable: there is no answer that leaves what lies below alone.
     """
     beneath = tuple(package for lock in below for package in lock.packages)
-    kept = tuple(p for p in (old.packages if old and not update else ()) if available(p))
+    locked = old.packages if old and not update else ()
+    kept = _standing(locked, frozenset(p.name for p in locked if not available(p)), apt)
     added = apt.solve(facts, (*beneath, *kept))
     moved = {p.name for p in added} & {p.name for p in beneath}
     if moved:
@@ -86,6 +87,23 @@ def resolve(
     replaced = {p.name for p in added}
     together = tuple(sorted((*(p for p in kept if p.name not in replaced), *added)))
     return _needed(facts, beneath, together, apt) if kept else together
+
+
+def _standing(locked: tuple[LockedPackage, ...], gone: frozenset[str], apt: AptRoot) -> tuple[LockedPackage, ...]:
+    # apt refuses an installed package whose dependency is not there: what needs a package that is gone is solved anew.
+    while gone:
+        kept = tuple(p for p in locked if p.name not in gone)
+        keys = ("Pre-Depends", "Depends")
+        broken = frozenset(
+            p.name
+            for p in kept
+            if (stanza := apt.stanza(p)) is None
+            or gone & {n for key in keys for n in _relation_names(stanza.get(key, ""))}
+        )
+        if not broken:
+            return kept
+        gone |= broken
+    return locked
 
 
 def _needed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -84,7 +85,7 @@ def read(path: Path, store: Store) -> Image:
         config = store.read(Digest.parse(json.loads(manifest)["config"]["digest"]))
     except FileNotFoundError:
         raise ImageError(f"there is no archive {path}") from None
-    except (tarfile.TarError, KeyError, ValueError, IndexError, TypeError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, KeyError, ValueError, IndexError, TypeError) as error:
         raise ImageError(f"{path} is no OCI archive: {error}") from None
     return oci.image(manifest, config, store)
 

@@ -70,17 +70,18 @@ def write(image: Image, folder: Path, reference: str, annotations: dict[str, str
     with _exclusive(folder):
         index = _index(folder)
         blobs = LayoutBlobs(folder)
-        missing = [layer.digest for layer in image.layers if not blobs.path(layer.digest).exists()]
-        if entry in index["manifests"] and not missing:
+        missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
+        documents = ((Digest.of(data), data) for data in (image.config, image.manifest))
+        lost = [(digest, data) for digest, data in documents if not _whole(blobs.path(digest), len(data))]
+        if entry in index["manifests"] and not missing and not lost:
             return image.digest
         for digest in dict.fromkeys(missing):
+            blobs.path(digest).unlink(missing_ok=True)
             _copy(image, digest, blobs.path(digest))
-        for data in (image.config, image.manifest):
-            path = blobs.path(Digest.of(data))
-            if not path.exists():
-                _write(path, data)
-        others = [one for one in index["manifests"] if one.get("annotations", {}).get(oci.REF_NAME) != reference]
-        key = lambda one: one.get("annotations", {}).get(oci.REF_NAME, "")  # noqa: E731
+        for digest, data in lost:
+            _write(blobs.path(digest), data)
+        others = [one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) != reference]
+        key = lambda one: (one.get("annotations") or {}).get(oci.REF_NAME, "")  # noqa: E731
         index["manifests"] = sorted([*others, entry], key=key)
         _write(folder / "oci-layout", _LAYOUT)
         _write(folder / "index.json", oci.dump(index))
@@ -150,6 +151,10 @@ def _exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _whole(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size == size
 
 
 def _copy(image: Image, digest: Digest, target: Path) -> None:

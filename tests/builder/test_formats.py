@@ -177,3 +177,24 @@ def test_images_are_compared(tmp_path: Path) -> None:
     assert len(found.layers_new) == 1
     assert found.layers_gone == ()
     assert found.bytes_new == found.layers_new[0].size
+
+
+def test_a_layout_is_mended(tmp_path: Path) -> None:
+    image = random_image(Store(tmp_path / "store"), layers=2, seed=1)
+    folder = tmp_path / "out"
+    oci_layout.write(image, folder, "web:1")
+    blobs = oci_layout.LayoutBlobs(folder)
+    blobs.path(image.config_digest).unlink()
+    blobs.path(image.layers[0].digest).unlink()
+    blobs.path(image.layers[0].digest).write_bytes(b"x")
+    oci_layout.write(image, folder, "web:1")
+    assert validate.image(oci_layout.read(folder)) == ()
+
+
+def test_a_cut_off_archive_is_told(tmp_path: Path) -> None:
+    image = random_image(Store(tmp_path / "store"), layers=3, seed=1)
+    path = tmp_path / "image.tar"
+    archive.write(image, path, "web:1")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ImageError, match="no OCI archive"):
+        archive.read(path, Store(tmp_path / "other"))

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,32 @@ def test_what_is_no_package_is_told(tmp_path: Path) -> None:
     with pytest.raises(MakeError, match="no Debian package"):
         package_layer.make(plan(wrong), store, True)
     assert store.tree(wrong.sha256) is None
+
+
+def test_a_package_cannot_write_outside_its_tree(tmp_path: Path) -> None:
+    victim = tmp_path / "outside/secret"
+    victim.parent.mkdir()
+    victim.write_text("safe")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, kind, target in (
+            ("./d", tarfile.SYMTYPE, str(victim.parent)),
+            ("./y", tarfile.LNKTYPE, "./d/secret"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+        info = tarfile.TarInfo("./y")
+        info.size = 4
+        tar.addfile(info, io.BytesIO(b"evil"))
+    store = Store(tmp_path / "store")
+    good = make_deb(tmp_path, store, "bad", {})
+    (tmp_path / "data.tar").write_bytes(archive.getvalue())
+    subprocess.run(["ar", "x", "bad.deb"], cwd=tmp_path, check=True)
+    control = next(path.name for path in tmp_path.glob("control.tar*"))
+    subprocess.run(["ar", "rc", "evil.deb", "debian-binary", control, "data.tar"], cwd=tmp_path, check=True)
+    digest = store.add((tmp_path / "evil.deb").read_bytes())
+    with pytest.raises(MakeError, match="a link and a folder at once"):
+        package_layer.make(plan(replace(good, sha256=digest.hex)), store, True)
+    assert victim.read_text() == "safe"
+    assert store.tree(digest.hex) is None
