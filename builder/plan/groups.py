@@ -1,12 +1,13 @@
 """Packages → stable groups by source package, within a budget.
 
-An advisory names a source package, so a source is never split. Those that are often patched stand alone, the
+An advisory names a source package, so a source is never split. Those that are often patched or large stand alone, the
 others share bins by name. A grouping is locked: a package that joins finds its place, and none ever moves.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,13 @@ import yaml
 from builder.model.lock import Grouping, LockedPackage
 
 TABLE = Path(__file__).with_name("hot_sources.yaml")
-BUDGETS = {"layer": 22, "shared": 22, "image": 8}
-"""Package layers by kind of definition: a chain of four and its states stay below docker's 125 layers."""
-BIN_BYTES = 12_000_000
-"""How much of packages shares a bin, roughly."""
+BUDGETS = {"layer": 22, "shared": 22, "image": 16}
+"""Package layers by kind of definition. docker takes 125 layers: four definitions of 22, an image's 16, a state and
+a files layer for each of the five and the records make 115."""
+BIN_BYTES = 3_000_000
+"""How much of packages shares a bin, roughly, where the budget allows: what a fix of something rare sends."""
+LARGE_BYTES = 3_000_000
+"""A source of this size stands alone even if it is seldom patched, for the sake of those that would share its bin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +47,55 @@ def grouping(packages: tuple[LockedPackage, ...], old: Grouping | None, kind: st
     if not packages:
         return Grouping(0, ())
     budget = BUDGETS[kind]
-    ranks = hot_sources()
-    present = {package.source_package for package in packages}
-    alone = sorted((ranks[name], name) for name in present if name in ranks)[: budget - budget // 3]
-    chosen = tuple(sorted(name for _, name in alone))
-    rest = sum(p.size for p in packages if p.source_package not in chosen)
-    bins = max(1, min(budget - len(chosen), round(rest / BIN_BYTES)))
-    return Grouping(bins, chosen)
+    sizes: Counter[str] = Counter()
+    for package in packages:
+        sizes[package.source_package] += package.size
+    hot = sorted((name for name in sizes if name in hot_sources()), key=lambda name: (-hot_sources()[name], name))
+    large = sorted((name for name, size in sizes.items() if size >= LARGE_BYTES), key=lambda name: (-sizes[name], name))
+    alone = tuple(dict.fromkeys((*hot, *large)))[: budget - budget // 3]
+    rest = sum(size for name, size in sizes.items() if name not in alone)
+    bins = max(1, min(budget - len(alone), round(rest / BIN_BYTES)))
+    return Grouping(bins, tuple(sorted(alone)))
 
 
 def groups(packages: tuple[LockedPackage, ...], chosen: Grouping) -> tuple[Group, ...]:
     """The groups of a definition's packages, sorted by name."""
-    found: dict[tuple[str, bool], list[LockedPackage]] = {}
+    found: dict[str, list[LockedPackage]] = {}
     alone = frozenset(chosen.alone)
+    hot = alone & hot_sources().keys()
     for package in packages:
         source = package.source_package
-        key = (source, True) if source in alone else (f"bin-{_bin(source, max(chosen.bins, 1)):02}", False)
-        found.setdefault(key, []).append(package)
-    return tuple(Group(name, hot, tuple(sorted(found[name, hot]))) for name, hot in sorted(found))
+        name = source if source in alone else f"bin-{_bin(source, max(chosen.bins, 1)):02}"
+        found.setdefault(name, []).append(package)
+    return tuple(Group(name, name in hot, tuple(sorted(found[name]))) for name in sorted(found))
 
 
 def hot_rank(name: str) -> tuple[int, str]:
-    """The place of a hot group among others: the most often patched come last, on top."""
-    return -hot_sources().get(name, 10_000), name
+    """The place of a hot group among others: higher is nearer to the top of the image.
+
+    The order is the table's: by updates per byte. A layer's fix makes what lies above it be unpacked again, so
+    what changes often and is small goes over what changes as often and is large.
+    """
+    return -_places().get(name, 10_000), name
 
 
 @cache
 def hot_sources() -> dict[str, int]:
-    """Ranks of the sources that stand alone, 0 for the most often patched."""
+    """How often the sources that stand alone were updated, in the table's order: the top of an image first."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return {name: rank for rank, name in enumerate(yaml.load(TABLE.read_text(), loader)["sources"])}
+    found: dict[str, int] = yaml.load(TABLE.read_text(), loader)["sources"]
+    return found
+
+
+@cache
+def _places() -> dict[str, int]:
+    return {name: place for place, name in enumerate(hot_sources())}
+
+
+def clear() -> None:
+    """Forget the table: it is read again from ``TABLE``."""
+    hot_sources.cache_clear()
+    _places.cache_clear()
 
 
 def _bin(source: str, bins: int) -> int:

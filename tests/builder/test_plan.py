@@ -20,11 +20,14 @@ def test_a_new_package_moves_no_other() -> None:
 
 
 def test_a_source_is_never_split() -> None:
-    packages = tuple(package(f"p{n}", f"s{n % 7}") for n in range(50))
-    found = groups.groups(packages, Grouping(5, ("s3",)))
+    often = next(iter(groups.hot_sources()))
+    sources = ("s0", "s1", "s2", often, "s4", "s5", "s6")
+    packages = tuple(package(f"p{n}", sources[n % 7]) for n in range(50))
+    found = groups.groups(packages, Grouping(5, (often, "s4")))
     owners = {p.source_package: {g.name for g in found if p in g.packages} for p in packages}
     assert all(len(names) == 1 for names in owners.values())
-    assert [g.name for g in found if g.hot] == ["s3"]
+    assert [g.name for g in found if g.hot] == [often]
+    assert [g.name for g in found if not g.name.startswith("bin-")] == sorted((often, "s4"))
 
 
 def test_the_budget_holds() -> None:
