@@ -17,6 +17,7 @@ from builder.plan.planner import Locked
 from builder.resolve import locking
 from builder.resolve.facts import fingerprint
 from builder.resolve.locking import LockDiff
+from builder.tools import files as files_
 from dsl import versions
 from dsl.catalog import Catalog, CatalogComponent, Definition
 
@@ -212,7 +213,7 @@ def _write(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str,
         text = lockfile.text(file)
         if not path.exists() or path.read_text() != text:
             path.parent.mkdir(parents=True, exist_ok=True)
-            edges.store.write_file_beside(path, text.encode())
+            files_.write(path, text.encode())
 
 
 def dev(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges) -> dict[str, Lock]:

@@ -81,14 +81,11 @@ class AptRoot:
                     )
         return tuple(sorted(found))
 
-    def solve(
-        self, facts: Facts, installed: tuple[LockedPackage, ...], *, upgrade: bool = False
-    ) -> tuple[LockedPackage, ...]:
+    def solve(self, facts: Facts, installed: tuple[LockedPackage, ...]) -> tuple[LockedPackage, ...]:
         """The packages that the wishes add to what is installed.
 
         Args:
             installed: what is there and must stay; apt sees it as installed.
-            upgrade: whether what is installed may move to newer versions.
 
         Raises:
             Unsatisfiable: there is no answer; apt's explanation is told.

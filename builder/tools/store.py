@@ -28,6 +28,7 @@ from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
 from builder.model.lock import LockedGroup, LockedUser
 from builder.model.plan import MadeLayer
+from builder.tools import files
 
 
 def default_root() -> Path:
@@ -195,17 +196,8 @@ class Store:
         return self._folder(name)
 
     def write_file(self, path: Path, data: bytes) -> None:
-        """Write a file whole or not at all."""
-        descriptor, name = tempfile.mkstemp(dir=self._folder("tmp"))
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+        """Write a file of the store whole or not at all."""
+        files.write(path, data, self._folder("tmp"))
 
     def usage(self) -> dict[str, int]:
         """Bytes on disk by the store's folders; a file with several names counts once."""
@@ -228,20 +220,6 @@ class Store:
             for folder in self.root.iterdir():
                 if folder.name != "locks":
                     shutil.rmtree(folder)
-
-    @staticmethod
-    def write_file_beside(path: Path, data: bytes) -> None:
-        """Write a file outside the store whole or not at all."""
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
 
     def _folder(self, *parts: str) -> Path:
         path = self.root.joinpath(*parts)

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from builder.errors import ImageError
 from builder.formats import oci
 from builder.model.digest import Digest
 from builder.model.image import Image
+from builder.tools import files
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
@@ -79,12 +79,12 @@ def write(image: Image, folder: Path, reference: str, annotations: dict[str, str
             blobs.path(digest).unlink(missing_ok=True)
             _copy(image, digest, blobs.path(digest))
         for digest, data in lost:
-            _write(blobs.path(digest), data)
+            files.write(blobs.path(digest), data)
         others = [one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) != reference]
         key = lambda one: (one.get("annotations") or {}).get(oci.REF_NAME, "")  # noqa: E731
         index["manifests"] = sorted([*others, entry], key=key)
-        _write(folder / "oci-layout", _LAYOUT)
-        _write(folder / "index.json", oci.dump(index))
+        files.write(folder / "oci-layout", _LAYOUT)
+        files.write(folder / "index.json", oci.dump(index))
     return image.digest
 
 
@@ -165,24 +165,5 @@ def _copy(image: Image, digest: Digest, target: Path) -> None:
             with contextlib.suppress(OSError):
                 os.link(name, target)
                 return
-        with _replacing(target) as file:
+        with files.replacing(target) as file:
             shutil.copyfileobj(source, file, 1 << 20)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with _replacing(path) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
