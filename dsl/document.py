@@ -172,6 +172,8 @@ def _yaml_problem(document: Document, error: yaml.YAMLError) -> Problem:
     context = getattr(error, "context", None)
     if "expected a single document" in f"{said} {context}":
         return document.problem(place, "documents", "a second document begins here", "one file, one document")
+    if "nesting depth" in said:  # newer libyaml counts flow levels itself
+        return document.problem(place, "too-deep", f"nested more than {MAX_DEPTH} deep")
     return document.problem(place, "syntax", f"not YAML: {said}" + (f" ({context})" if context else ""))
 
 

@@ -99,6 +99,8 @@ class Lock:
         fingerprint: hash of what the definition gives to resolving.
         stands_on: digest of the lock below; None at the bottom.
         compiler: at the bottom of a chain, the packages that compile byte code for all of it.
+        clock: there too, the package whose library shows scripts the time of the rules (libfaketime); empty if the
+            distribution has none.
         built: sorted by cache key; not part of the lock's digest.
     """
 
@@ -113,6 +115,7 @@ class Lock:
     groups: tuple[LockedGroup, ...]
     grouping: Grouping
     compiler: tuple[LockedPackage, ...] = ()
+    clock: tuple[LockedPackage, ...] = ()
     built: tuple[BuiltLayer, ...] = ()
 
     def with_built(self, built: tuple[BuiltLayer, ...]) -> Lock:

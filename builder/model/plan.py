@@ -111,6 +111,7 @@ class StateLayerPlan:
         early_files: files there before configuring.
         generated: absolute paths whose content (not themselves) stays out of the layer.
         leave_out: as for the definition's package layers; written to dpkg.cfg.d.
+        clock: the package whose library shows scripts the time of the rules; empty for the real time.
         learn: do not hold scripts to ``users`` and ``groups``: find out what they allocate (for locking).
     """
 
@@ -131,6 +132,7 @@ class StateLayerPlan:
     generated: tuple[str, ...]
     leave_out: LeaveOutRules
     compression: str
+    clock: tuple[LockedPackage, ...] = ()
     learn: bool = False
 
     def chain(self) -> tuple[StateLayerPlan, ...]:
@@ -159,6 +161,7 @@ class MadeLayer:
         layer: without annotations; an empty state has a layer too.
         status: of a state layer: digest of dpkg's status after it, a blob in the store.
         users, groups: of a state layer: all lines of passwd and group after it.
+        newest: of a package layer: the newest time among its packages, in seconds since 1970.
     """
 
     cache_key: CacheKey
@@ -166,6 +169,7 @@ class MadeLayer:
     status: Digest | None = None
     users: tuple[LockedUser, ...] = ()
     groups: tuple[LockedGroup, ...] = ()
+    newest: int = 0
 
 
 @dataclass(frozen=True, slots=True)

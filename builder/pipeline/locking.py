@@ -146,8 +146,14 @@ def lock_images(
         users, group_numbers = accounts.declared(definition.model, accounts.numbers(below))
         users, group_numbers = _with_learnt(users, group_numbers, before)
         compiler = locking.compiler(facts, before, apt) if definition.extends is None else ()
-        made = locking.lock(facts, below, found, users, group_numbers, grouping, compiler, apt)
-        if before is None or before.packages != found or before.fingerprint != made.fingerprint:
+        clock = locking.clock(facts, before, apt) if definition.extends is None else ()
+        made = locking.lock(facts, below, found, users, group_numbers, grouping, compiler, clock, apt)
+        if (
+            before is None
+            or before.packages != found
+            or before.fingerprint != made.fingerprint
+            or before.clock != clock
+        ):
             made = _learn(catalog, definition, {**locks, definition.name: made}, edges)
         else:
             made = replace(made, users=before.users, groups=before.groups)
@@ -232,7 +238,8 @@ def dev(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lo
         compiler = (
             before.compiler if all(apt.available(p) for p in before.compiler) else locking.compiler(facts, None, apt)
         )
-        fresh = locking.lock(facts, below, found, before.users, before.groups, before.grouping, compiler, apt)
+        clock = before.clock if all(apt.available(p) for p in before.clock) else locking.clock(facts, None, apt)
+        fresh = locking.lock(facts, below, found, before.users, before.groups, before.grouping, compiler, clock, apt)
         made[definition.name] = _learn(catalog, definition, {**made, definition.name: fresh}, edges)
     return made
 

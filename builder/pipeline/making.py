@@ -60,6 +60,8 @@ def make(plans: tuple[LayerPlan, ...], store: Store, fetch: Fetch, jobs: int, re
     for plan in todo.values():
         if isinstance(plan, PackageLayerPlan):
             wanted |= {p.sha256: p for p in (*plan.packages, *plan.compiler)}
+        elif isinstance(plan, StateLayerPlan):
+            wanted |= {p.sha256: p for p in plan.clock}
     fetch(tuple(sorted(wanted.values())))
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")

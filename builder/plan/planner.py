@@ -214,6 +214,7 @@ def _state(
     generated = tuple(sorted(definition.generated))
     rules = leave_out([x.definition for x in chain])
     layer_keys = [plan.cache_key for plan in package_layers(chain, compression)]
+    clock = chain[0].lock.clock
     key = CacheKey.of(
         "state",
         {
@@ -232,6 +233,7 @@ def _state(
             "generated": generated,
             "leave_out": [rules.kinds, rules.keep],
             "compression": compression,
+            "clock": [package.sha256 for package in clock],
             "learn": learn,
         },
     )
@@ -253,6 +255,7 @@ def _state(
         generated=generated,
         leave_out=rules,
         compression=compression,
+        clock=clock,
         learn=learn,
     )
 

@@ -14,6 +14,7 @@ from builder.resolve.facts import Facts, fingerprint
 
 NO_GROUPING = Grouping(0, ())
 COMPILER_WISH = "python3-minimal"
+CLOCK_WISH = "libfaketime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,10 @@ def lock_digest(lock: Lock) -> Digest:
     """What was resolved, hashed: packages, ids, answers, rules; not dates and built digests."""
     packages = [[p.name, p.version, p.architecture, p.sha256] for p in sorted(lock.packages)]
     compiler = sorted(p.sha256 for p in lock.compiler)
+    clock_ = [p.sha256 for p in lock.clock]
     value = {
         "name": lock.name, "architecture": lock.architecture, "rules": lock.rules, "fingerprint": lock.fingerprint,
-        "stands_on": lock.stands_on, "packages": packages, "compiler": compiler,
+        "stands_on": lock.stands_on, "packages": packages, "compiler": compiler, "clock": clock_,
         "users": [astuple(x) for x in lock.users], "groups": [astuple(x) for x in lock.groups],
         "grouping": [lock.grouping.bins, lock.grouping.alone],
     }  # fmt: skip
@@ -143,6 +145,17 @@ def compiler(facts: Facts, old: Lock | None, apt: AptRoot) -> tuple[LockedPackag
     return found
 
 
+def clock(facts: Facts, old: Lock | None, apt: AptRoot) -> tuple[LockedPackage, ...]:
+    """The package whose library shows scripts the time of the rules; once locked, it stays."""
+    if old and old.clock:
+        return old.clock
+    wanted = replace(facts, wishes=(CLOCK_WISH,), essential=False, recommends=False)
+    try:
+        return tuple(package for package in apt.solve(wanted, ()) if package.name == CLOCK_WISH)
+    except Unsatisfiable:
+        return ()
+
+
 def _minor(packages: tuple[LockedPackage, ...]) -> str:
     names = [p.name for p in packages if re.fullmatch(r"python3\.\d+-minimal", p.name)]
     return names[0] if names else ""
@@ -156,13 +169,14 @@ def lock(
     groups: tuple[LockedGroup, ...],
     grouping: Grouping,
     compiler: tuple[LockedPackage, ...],
+    clock: tuple[LockedPackage, ...],
     apt: AptRoot,
 ) -> Lock:
     """The lock of what was found."""
     return Lock(
         name=facts.definition, architecture=facts.architecture, rules=RULES, fingerprint=fingerprint(facts),
         stands_on=lock_digest(below[-1]) if below else None, sources=apt.dates(), packages=packages,
-        users=users, groups=groups, grouping=grouping, compiler=compiler,
+        users=users, groups=groups, grouping=grouping, compiler=compiler, clock=clock,
     )  # fmt: skip
 
 

@@ -130,7 +130,7 @@ class Store:
             return None
         users = tuple(LockedUser(**user) for user in data.get("users", ()))
         groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
-        return MadeLayer(key, layer, status, users, groups)
+        return MadeLayer(key, layer, status, users, groups, data.get("newest", 0))
 
     def keep(self, made: MadeLayer) -> None:
         """Remember what a layer plan turned out to be; its bytes must be here."""
@@ -139,6 +139,7 @@ class Store:
             "diff_id": made.layer.diff_id,
             "size": made.layer.size,
             "media_type": made.layer.media_type,
+            "newest": made.newest,
         }
         if made.status:
             data |= {
