@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import posixpath
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from builder.errors import MakeError
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
 MAX_CONTROL_BYTES = 64 * 1024 * 1024
+_RELATION = re.compile(r"(?:^|[,|])\s*([A-Za-z0-9][A-Za-z0-9+.-]*)")
 _MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"})
 
 
@@ -57,15 +59,24 @@ def fields(stanza: str) -> dict[str, str]:
     return found
 
 
+def relation_names(relations: str) -> tuple[str, ...]:
+    """The names that relations mention in their order, alternatives included (policy 7.1).
+
+    python-debian's ``PkgRelation`` gives versions and architectures too, at ten times the cost: this runs over every
+    relation of a chain.
+    """
+    return tuple(_RELATION.findall(relations))
+
+
 def canonical(path: str) -> str:
-    """A payload's path with merged ``/usr``, without ``./`` and a trailing slash.
+    """A path as layers spell it: relative, with merged ``/usr``, without ``./`` and a trailing slash.
 
     Raises:
-        ValueError: it leads out of the root.
+        MakeError: it leads out of the root.
     """
     clean = posixpath.normpath("/" + path).lstrip("/")
     if ".." in path.split("/") or "\0" in path or "\n" in path:
-        raise ValueError(f"{path!r} is no path of a package")
+        raise MakeError(f"{path!r} is no path of a package")
     first, slash, _ = clean.partition("/")
     return f"usr/{clean}" if slash and first in _MERGED else clean
 

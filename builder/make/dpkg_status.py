@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import MakeError
+from builder.formats.deb import canonical, relation_names
 
 INFO = "var/lib/dpkg/info"
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)$")
@@ -129,18 +130,6 @@ def unpacked(tree: Path, control: str) -> Unpacked:
     return Unpacked(stanza, tree, files, members)
 
 
-_MERGED = re.compile(r"^(bin|sbin|lib|lib32|lib64|libo32|libx32)(?=/|$)")
-
-
-def canonical(path: str) -> str:
-    """A path as layers spell it: relative, with ``bin``, ``lib`` … below ``usr``."""
-    relative = path.lstrip("/")
-    if relative in ("", "."):
-        return ""
-    relative = relative.removeprefix("./")
-    return _MERGED.sub(r"usr/\1", relative) if "/" in relative else relative
-
-
 def fresh(package: Unpacked) -> Stanza:
     """What dpkg's status says of a package that has been unpacked and not configured."""
     stanza = package.control
@@ -167,22 +156,15 @@ def _before(stanza: Stanza, mark: str, name: str, value: str) -> Stanza:
 
 def needs(stanza: Stanza, fields: Sequence[str] = ("Pre-Depends", "Depends")) -> tuple[str, ...]:
     """The names that a package's relations mention, alternatives included."""
-    names = []
-    for relation in ",".join(stanza.get(name) for name in fields).split(","):
-        for choice in relation.split("|"):
-            words = choice.split("(")[0].split()
-            if words:
-                names.append(words[0].split(":")[0])
-    return tuple(names)
+    return relation_names(",".join(stanza.get(name) for name in fields))
 
 
 def in_order(packages: Sequence[Unpacked]) -> tuple[Unpacked, ...]:
     """Packages after those that they need; cycles are cut where names sort first."""
     by_name = {package.name: package for package in sorted(packages, key=lambda p: p.name)}
     for package in packages:
-        for relation in package.control.get("Provides").split(","):
-            if words := relation.split("(")[0].split():
-                by_name.setdefault(words[0], package)
+        for name in needs(package.control, ("Provides",)):
+            by_name.setdefault(name, package)
     done: dict[str, Unpacked] = {}
     visiting: set[str] = set()
 

@@ -166,8 +166,8 @@ class _Reading:
         try:
             path = deb.canonical(info.name)
             target = deb.canonical(info.linkname) if info.islnk() else info.linkname
-        except ValueError as error:
-            raise MakeError(f"{package.name}: {error}") from None
+        except MakeError as error:
+            raise MakeError(f"{package.name}: {error.message}") from None
         if info.isdir() and deb.merged_link(path):
             path = f"usr/{path}"
         if info.type not in _TYPES:

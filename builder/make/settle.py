@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.make.dpkg_status import Unpacked, canonical, needs
+from builder.formats.deb import canonical
+from builder.make.dpkg_status import Unpacked, needs
 from builder.model.plan import StateLayerPlan
 
 DIVERSIONS = "var/lib/dpkg/diversions"

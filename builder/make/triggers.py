@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from builder.make.dpkg_status import Stanza, Unpacked, canonical
+from builder.formats.deb import canonical
+from builder.make.dpkg_status import Stanza, Unpacked
 
 
 @dataclass(frozen=True, slots=True, order=True)

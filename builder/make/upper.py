@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import MakeError
+from builder.formats.deb import canonical
 from builder.formats.tar import Entry, EntryType, layer_writer
 from builder.make import left_behind
-from builder.make.dpkg_status import canonical
 from builder.make.epoch import EPOCH
 from builder.make.lowers import OPAQUE, Lowers, is_opaque, is_whiteout
 from builder.model.image import Layer

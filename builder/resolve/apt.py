@@ -22,7 +22,6 @@ from builder.tools.store import Store
 
 WISH = "imgbuild-wish"
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+)")
-_DEPENDS = re.compile(r"([a-z0-9][a-z0-9+.-]+)")
 _RECENT = 300.0
 """Seconds for which an index is taken as fresh within one run of work."""
 
@@ -108,7 +107,9 @@ class AptRoot:
                 )
             found = [self._located(line) for line in result.text.splitlines() if _URI.match(line)]
         packages = self._locked([entry for entry in found if entry])
-        return _explained(packages, set(_names(wishes)), self._stanzas, {p.name for p in installed})
+        return _explained(
+            packages, set(deb.relation_names(",".join(wishes))), self._stanzas, {p.name for p in installed}
+        )
 
     def stanza(self, package: LockedPackage) -> dict[str, str] | None:
         """A package's control fields: as resolved before, or from its .deb in the store."""
@@ -324,7 +325,7 @@ def _explained(
     by_name = {package.name: package for package in packages}
     provided: dict[str, list[str]] = {}
     for name in by_name:
-        for virtual in _names([stanzas[name].get("Provides", "")]):
+        for virtual in deb.relation_names(stanzas[name].get("Provides", "")):
             provided.setdefault(virtual, []).append(name)
     reasons = {name: "asked for" for name in by_name if name in asked}
     for virtual in asked - by_name.keys():
@@ -333,7 +334,8 @@ def _explained(
     while queue:
         name = queue.popleft()
         fields = stanzas[name]
-        for needed in _names(fields.get(key, "") for key in ("Pre-Depends", "Depends", "Recommends")):
+        relations = ",".join(fields.get(key, "") for key in ("Pre-Depends", "Depends", "Recommends"))
+        for needed in deb.relation_names(relations):
             for candidate in [needed] if needed in by_name else provided.get(needed, ()):
                 if candidate not in reasons:
                     reasons[candidate] = name
@@ -345,16 +347,6 @@ def _explained(
         )
         for p in packages
     )  # fmt: skip
-
-
-def _names(relations: Iterable[str]) -> list[str]:
-    found = []
-    for text in relations:
-        for choice in re.split(r"[,|]", text):
-            match = _DEPENDS.match(choice.strip())
-            if match:
-                found.append(match[1])
-    return found
 
 
 def _rfc3339(date: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 
 from builder.errors import ResolveError, Unsatisfiable
+from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import RULES, Grouping, Lock, LockedGroup, LockedPackage, LockedUser
 from builder.resolve.apt import AptRoot
@@ -100,7 +101,7 @@ def _standing(locked: tuple[LockedPackage, ...], gone: frozenset[str], apt: AptR
             p.name
             for p in kept
             if (stanza := apt.stanza(p)) is None
-            or gone & {n for key in keys for n in _relation_names(stanza.get(key, ""))}
+            or gone & {n for key in keys for n in deb.relation_names(stanza.get(key, ""))}
         )
         if not broken:
             return kept
@@ -115,10 +116,10 @@ def _needed(
     stanzas = {p.name: apt.stanza(p) or {} for p in together}
     provided: dict[str, list[str]] = {}
     for name, fields in stanzas.items():
-        for virtual in _relation_names(fields.get("Provides", "")):
+        for virtual in deb.relation_names(fields.get("Provides", "")):
             provided.setdefault(virtual, []).append(name)
     reached: set[str] = set()
-    wishes = [name for wish in facts.wishes for name in _relation_names(wish)]
+    wishes = [name for wish in facts.wishes for name in deb.relation_names(wish)]
     queue = [
         *wishes,
         *(name for name, fields in stanzas.items() if facts.essential and fields.get("Essential") == "yes"),
@@ -129,7 +130,7 @@ def _needed(
         for name in [wanted] if wanted in stanzas else provided.get(wanted, ()):
             if name not in reached:
                 reached.add(name)
-                queue += [n for key in keys for n in _relation_names(stanzas[name].get(key, ""))]
+                queue += [n for key in keys for n in deb.relation_names(stanzas[name].get(key, ""))]
     return tuple(p for p in together if p.name in reached)
 
 
@@ -193,12 +194,3 @@ def why(locks: tuple[Lock, ...], package: str) -> tuple[tuple[str, LockedPackage
     while found[-1][1].why in by_name and len(found) < len(by_name):
         found.append(by_name[found[-1][1].why])
     return tuple(found)
-
-
-def _relation_names(text: str) -> list[str]:
-    return [
-        choice.strip().split("(")[0].split(":")[0].strip()
-        for part in text.split(",")
-        for choice in part.split("|")
-        if choice.strip()
-    ]

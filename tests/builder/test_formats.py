@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder import contents, validate
-from builder.errors import ImageError
+from builder.errors import ImageError, MakeError
 from builder.formats import deb, lockfile, oci
 from builder.formats.tar import Entry, layer_writer
 from builder.model.digest import Digest
@@ -81,8 +81,14 @@ def test_paths_are_merged(path: str, expected: str) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "./a/../../x", "a\nb", "a\0b"])
 def test_paths_that_lead_out_are_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="no path"):
+    with pytest.raises(MakeError, match="no path"):
         deb.canonical(path)
+
+
+def test_relations_give_names() -> None:
+    text = "libc6 (>= 2.36),\n python3:any (>= 3.5~) | python3-minimal [amd64], a+b.c-1 <!nocheck>,, x"
+    assert deb.relation_names(text) == ("libc6", "python3", "python3-minimal", "a+b.c-1", "x")
+    assert deb.relation_names("") == ()
 
 
 def lock_file() -> LockFile:
