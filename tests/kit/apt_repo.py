@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 from builder.tools import process
 
+EXECUTABLE_MEMBERS = frozenset({"preinst", "postinst", "prerm", "postrm", "config"})
+MEMBERS = EXECUTABLE_MEMBERS | {"conffiles", "templates", "triggers"}
+TIME = 1_000_000_000
+"""Of every file of a package, so that the same package always has the same bytes."""
+
 
 class AptRepo:
-    """A repository of one suite, ``stable``, with a key of its own."""
+    """A repository of some suites with a key of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, suites: tuple[str, ...] = ("stable",), *, signed_like: AptRepo | None = None
+    ) -> None:
         self.folder = folder
-        self._pool, self._suite, self._home = folder / "pool", folder / "dists/stable", folder / "gnupg"
-        for made in (self._pool, self._suite / "main/binary-amd64", self._home):
-            made.mkdir(parents=True)
-        self._home.chmod(0o700)
+        self.suites = suites
         self.keyring = folder / "key.gpg"
+        for suite in suites:
+            (folder / "dists" / suite / "main/binary-amd64").mkdir(parents=True)
+            (folder / "pool" / suite).mkdir(parents=True)
+        self._stanzas: dict[tuple[str, int, int], str] = {}
+        self._home: Path = signed_like._home if signed_like else folder / "gnupg"
+        if signed_like:
+            shutil.copy(signed_like.keyring, self.keyring)
+            return
+        self._home.mkdir(mode=0o700)
         self._gpg("--quick-generate-key", "--passphrase", "", "test@localhost", "ed25519", "sign", "0")
         self._gpg("--output", str(self.keyring), "--export")
 
@@ -28,54 +44,144 @@ class AptRepo:
         """The address for sources."""
         return f"file://{self.folder}"
 
-    def add(self, name: str, version: str = "1", **fields: str) -> Path:
-        """Make a package; further fields by name, with _ for -."""
+    def add(
+        self,
+        name: str,
+        version: str = "1",
+        *,
+        suite: str = "stable",
+        files: Mapping[str, str | Path] | None = None,
+        links: Mapping[str, str] | None = None,
+        modes: Mapping[str, int] | None = None,
+        **told: str,
+    ) -> Path:
+        """Make a package; wants ``publish``.
+
+        Args:
+            files: text, or a file to copy, by path in the root; what is in a ``bin`` is executable.
+            links: targets by path.
+            modes: of files and folders that differ from this.
+            told: members of the control archive (``postinst``, ``triggers`` …), and fields by name, with _ for -.
+        """
         tree = self.folder / "build" / f"{name}_{version}"
+        shutil.rmtree(tree, ignore_errors=True)
         (tree / "DEBIAN").mkdir(parents=True)
-        told = {
+        members = {key: told.pop(key) for key in MEMBERS & told.keys()}
+        stated = {
             "Package": name,
             "Version": version,
             "Architecture": "all",
             "Maintainer": "T <t@localhost>",
             "Description": name,
         }
-        told |= {key.title().replace("_", "-"): value for key, value in fields.items()}
-        (tree / "DEBIAN/control").write_text("".join(f"{key}: {value}\n" for key, value in told.items()))
-        target = self._pool / f"{name}_{version}_all.deb"
-        process.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, target])
-        return target
+        stated |= {key.title().replace("_", "-"): value for key, value in told.items()}
+        (tree / "DEBIAN/control").write_text("".join(f"{key}: {value}\n" for key, value in stated.items()))
+        sums = []
+        for path_text, content in sorted((files or {}).items()):
+            path = _place(tree, path_text)
+            if isinstance(content, Path):
+                shutil.copy(content, path)
+            else:
+                path.write_text(content)
+                path.chmod(0o755 if path.parent.name in ("bin", "sbin") else 0o644)
+            sums.append(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path_text}\n")
+        for path_text, target in (links or {}).items():
+            _place(tree, path_text).symlink_to(target)
+        for path_text, mode in (modes or {}).items():
+            (tree / path_text).chmod(mode)
+        if sums:
+            members["md5sums"] = "".join(sums)
+        for member, text in members.items():
+            (tree / "DEBIAN" / member).write_text(text)
+            (tree / "DEBIAN" / member).chmod(0o755 if member in EXECUTABLE_MEMBERS else 0o644)
+        for place, _, names in os.walk(tree, topdown=False):
+            for one in names:
+                os.utime(Path(place, one), (TIME, TIME), follow_symlinks=False)
+            os.utime(place, (TIME, TIME))
+        tree.chmod(0o755)
+        made = self._file(name, version, suite)
+        process.run(
+            ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, made],
+            env={"SOURCE_DATE_EPOCH": str(TIME)},
+        )
+        shutil.rmtree(tree)
+        return made
 
-    def vanish(self, name: str, version: str) -> None:
+    def take_over(self, other: AptRepo) -> None:
+        """Have all packages of another repository as well, without copying them."""
+        for suite in other.suites:
+            for path in (other.folder / "pool" / suite).iterdir():
+                os.link(path, self.folder / "pool" / suite / path.name)
+        self._stanzas |= other._stanzas
+
+    def vanish(self, name: str, version: str, suite: str = "stable") -> None:
         """Drop a package, as mirrors do; wants ``publish``."""
-        (self._pool / f"{name}_{version}_all.deb").unlink()
+        self._file(name, version, suite).unlink()
+
+    def move(self, name: str, version: str, old: str, new: str) -> None:
+        """Move a package to another suite, and so to another place; wants ``publish``."""
+        self._file(name, version, old).rename(self._file(name, version, new))
+
+    def corrupt(self, name: str, version: str, suite: str = "stable") -> None:
+        """Change a byte of a package's file, but not the index."""
+        path = self._file(name, version, suite)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.unlink()
+        path.write_bytes(data)
 
     def publish(self, age: timedelta = timedelta(), valid: timedelta = timedelta(days=7)) -> None:
         """Write the indexes and sign them."""
-        stanzas = []
-        for path in sorted(self._pool.iterdir()):
-            data, control = path.read_bytes(), process.run(["dpkg-deb", "-f", path]).text.strip()
-            stanzas.append(
-                f"{control}\nFilename: pool/{path.name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
-            )
-        index = "\n".join(stanzas).encode()
-        (self._suite / "main/binary-amd64/Packages").write_bytes(index)
+        for suite in self.suites:
+            self._publish(suite, age, valid)
+
+    def _publish(self, suite: str, age: timedelta, valid: timedelta) -> None:
+        folder = self.folder / "dists" / suite
+        index = "\n".join(self._stanza(path) for path in sorted((self.folder / "pool" / suite).iterdir())).encode()
+        (folder / "main/binary-amd64/Packages").write_bytes(index)
         date = datetime.now(UTC) - age
         release = (
-            f"Origin: test\nSuite: stable\nCodename: stable\nDate: {format_datetime(date, usegmt=True)}\n"
+            f"Origin: test\nSuite: {suite}\nCodename: {suite}\nDate: {format_datetime(date, usegmt=True)}\n"
             f"Valid-Until: {format_datetime(date + valid, usegmt=True)}\nArchitectures: amd64\nComponents: main\n"
             f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} main/binary-amd64/Packages\n"
         )
-        (self._suite / "Release").write_text(release)
-        self._gpg("--yes", "--output", str(self._suite / "InRelease"), "--clearsign", str(self._suite / "Release"))
+        (folder / "Release").write_text(release)
+        self._gpg("--yes", "--output", str(folder / "InRelease"), "--clearsign", str(folder / "Release"))
 
-    def unsign(self) -> None:
+    def _stanza(self, path: Path) -> str:
+        found = path.stat()
+        known = (path.name, found.st_mtime_ns, found.st_size)
+        if known not in self._stanzas:
+            control = process.run(["dpkg-deb", "-f", path]).text.strip()
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._stanzas[known] = f"{control}\nSize: {found.st_size}\nSHA256: {digest}\n"
+        return f"{self._stanzas[known]}Filename: {path.relative_to(self.folder)}\n"
+
+    def unsign(self, suite: str = "stable") -> None:
         """Publish without a signature."""
-        (self._suite / "InRelease").unlink()
+        (self.folder / "dists" / suite / "InRelease").unlink()
 
-    def tamper(self) -> None:
+    def tamper(self, suite: str = "stable") -> None:
         """Change what was signed."""
-        path = self._suite / "InRelease"
+        path = self.folder / "dists" / suite / "InRelease"
         path.write_text(path.read_text().replace("Origin: test", "Origin: evil"))
+
+    def close(self) -> None:
+        """End what gpg left running; nothing can be published afterwards."""
+        process.run(["gpgconf", "--homedir", self._home, "--kill", "all"])
+
+    def _file(self, name: str, version: str, suite: str) -> Path:
+        return self.folder / "pool" / suite / f"{name}_{version}_all.deb"
 
     def _gpg(self, *argv: str) -> None:
         process.run(["gpg", "--homedir", self._home, "--batch", "--quiet", "--pinentry-mode", "loopback", *argv])
+
+
+def _place(tree: Path, path: str) -> Path:
+    place = tree / path
+    missing = [parent for parent in place.parents if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir()
+        parent.chmod(0o755)
+    return place

@@ -20,19 +20,12 @@ from builder.model.lock import LockedGroup, LockedPackage, LockedUser
 from builder.model.plan import LeaveOutRules, MadeLayer, RecordsLayerPlan, StateLayerPlan
 from builder.tools.process import run
 from builder.tools.store import Store
-from tests.kit.programs import programs
+from tests.kit.distribution import ROOT_LINKS, root_files
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for trees with owners"),
 ]
-
-PROGRAMS = """
-    sh cat chmod chown cp id ln ls mkdir mv rm rmdir sleep tar touch true diff find grep sed hostname
-    dpkg dpkg-deb dpkg-divert dpkg-query dpkg-split dpkg-statoverride dpkg-trigger update-alternatives
-    ldconfig start-stop-daemon setcap
-""".split()  # noqa: SIM905
-PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
 
 class Debian:
@@ -85,12 +78,7 @@ class Debian:
 
     def base(self) -> LockedPackage:
         """An essential package of all programs."""
-        files: dict[str, str | Path] = dict(programs(PROGRAMS))
-        files |= {"etc/passwd": PASSWD, "etc/group": "root:x:0:\n", "etc/shadow": "root:*:1::::::\n", "etc/gshadow": ""}
-        for folder in ("proc", "dev", "run", "tmp"):
-            files[f"{folder}/.keep"] = ""
-        links = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
-        return self.package("tiny", files, {**links, "usr/sbin": "bin"}, fields="Essential: yes\n")
+        return self.package("tiny", root_files(), ROOT_LINKS, fields="Essential: yes\n")
 
     def plan(self, name: str, *packages: LockedPackage, below: StateLayerPlan | None = None) -> StateLayerPlan:
         """A state of these packages."""

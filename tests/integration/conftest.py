@@ -1,0 +1,27 @@
+"""Sites to build on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.distribution import Distribution, Site
+
+
+@pytest.fixture(scope="session")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribution]:
+    """Packages of a tiny root, locked and built once."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for trees with owners")
+    made = Distribution(tmp_path_factory.mktemp("distribution"))
+    yield made
+    made.repo.close()
+
+
+@pytest.fixture
+def site(distribution: Distribution, tmp_path: Path) -> Site:
+    """A site of the test's own, with the component ``app`` built."""
+    return Site(tmp_path / "site", distribution, like=distribution.site)
