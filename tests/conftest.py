@@ -6,11 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.engines import Docker, docker_daemon
+from tests.kit.engines import Docker, Podman, docker_daemon, podman_service
 
 
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     """A docker for the whole run."""
     with docker_daemon(tmp_path_factory.mktemp("docker")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """A podman for the whole run."""
+    with podman_service(tmp_path_factory.mktemp("podman")) as engine:
         yield engine
