@@ -6,6 +6,7 @@ ImgbuildError             everything that a user is told without a traceback
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +69,14 @@ class DefinitionError(ImgbuildError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(f"{p.place}: {p.message}" for p in self.problems))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is none of the known ones: the nearest of them, or all."""
+    import difflib
+
+    there = sorted(known)
+    match = difflib.get_close_matches(name, there, 1, 0.6)
+    if match:
+        return f"did you mean {match[0]!r}?"
+    return f"there are: {', '.join(there)}" if there else ""

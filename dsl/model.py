@@ -8,67 +8,105 @@ Values are frozen: tuples for lists, read-only mappings for mappings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from msgspec import NODEFAULT, Meta, Struct, field, structs
 
 DSL_VERSION = 1
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)]
+
+def _like(pattern: str, expected: str) -> Meta:
+    """Text of a pattern, and what that is in words: for errors here and in editors, which read that keyword."""
+    # `$` alone would let a line break at the end through (Python's re); with what follows it, it means the same
+    # to Python and to the JavaScript of editors.
+    return Meta(pattern=rf"^({pattern})$(?!\n)", extra_json_schema={"patternErrorMessage": expected})
+
+
+Name = Annotated[
+    str,
+    _like(r"[a-z0-9]+([._-][a-z0-9]+)*", "a name in lower case, such as nova-api"),
+    Meta(max_length=100),
+]
 """A component, layer or image: lower case, as registries want it."""
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$", max_length=63)]
+Key = Annotated[
+    str, _like(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", "a word in lower case, such as db-sync"), Meta(max_length=63)
+]
 """A port, volume, step or function."""
-UserName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*\$?$", max_length=32)]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/([^/\x00\n]+(/[^/\x00\n]+)*)?$")]
-RelativePath = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$")]
-Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3,4}$")]
+UserName = Annotated[
+    str, _like(r"[a-z_][a-z0-9_-]*\$?", "the name of a user or group, in lower case"), Meta(max_length=32)
+]
+AbsolutePath = Annotated[
+    str, _like(r"/|(/(?!\.\.?(/|$))[^/\x00\n]+)+", "an absolute path without `.`, `..` or a slash at its end")
+]
+RelativePath = Annotated[str, _like(r"[^/\x00\n][^\x00\n]*", "a relative path")]
+Mode = Annotated[str, _like(r"[0-7]{3,4}", 'permission bits as a quoted octal number, such as "0640"')]
 """Permission bits as a quoted octal number: ``"0640"``."""
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Id = Annotated[int, Field(ge=0, le=59999)]
+Sha256 = Annotated[str, _like(r"[0-9a-f]{64}", "a sha256: 64 digits of 0-9 and a-f")]
+Fingerprint = Annotated[str, _like(r"[0-9A-F]{40}", "an OpenPGP fingerprint: 40 digits of 0-9 and A-F")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Id = Annotated[int, Meta(ge=0, le=59999)]
 """A numeric user or group id."""
-Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$", min_length=1)]
-Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]+(ms|s|m|h)$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$")]
+Line = Annotated[str, _like(r"[^\n]+", "text of one line")]
+Duration = Annotated[str, _like(r"[0-9]+(ms|s|m|h)", "a time with its unit, such as 30s or 5m")]
+Quantity = Annotated[str, _like(r"[0-9]+(\.[0-9]+)?([KMGT]i?)?", "an amount of memory, such as 512Mi")]
 """An amount of memory: ``512Mi``, ``2Gi``."""
+Address = Annotated[str, _like(r"(https?|file)://[^\s]+", "an address: http://…, https://… or file://…")]
 Wish = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( \((<<|<=|=|>=|>>) [A-Za-z0-9.+:~-]+\))?$"),
+    _like(
+        r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( \((<<|<=|=|>=|>>) [A-Za-z0-9.+:~-]+\))?",
+        "a package, such as nova-common or nova-common (>= 2:31)",
+    ),
 ]
 """A package, with a constraint in Debian's notation: ``nova-common (>= 2:31)``."""
-Extends = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*( [^\n]+)?$")]
+Extends = Annotated[
+    str, _like(r"[a-z0-9]+([._-][a-z0-9]+)*( [^\n]+)?", "a definition and a range of versions, such as openstack ^1.0")
+]
 """A definition's name and, for one of ``layers/``, a range of its versions: ``openstack ^1.0``."""
-SemanticVersion = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-Capability = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]+$")]
-Signal = Annotated[str, StringConstraints(pattern=r"^SIG[A-Z0-9+-]+$")]
+SemanticVersion = Annotated[
+    str, _like(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", "a semantic version, such as 1.0.0")
+]
+Capability = Annotated[str, _like(r"[A-Z][A-Z_]+", "a capability, such as NET_ADMIN")]
+Signal = Annotated[str, _like(r"SIG[A-Z0-9+-]+", "the name of a signal, such as SIGTERM")]
 LeaveOut = Literal[
     "docs", "man", "info", "locales", "tests", "units", "init-scripts", "bash-completion", "lintian",
     "headers", "static-libraries", "examples", "icons",
 ]  # fmt: skip
+Keep = Annotated[
+    str, _like("|".join([*get_args(LeaveOut), r"/[^\x00\n]*"]), "one of the kinds of `leave_out`, or an absolute path")
+]
+Variable = Annotated[str, _like(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")]
 Allowance = Literal["shell", "sudo", "scripts", "root", "writable-root"]
 
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-def _frozen(value: Mapping[K, V]) -> Mapping[K, V]:
-    return MappingProxyType(dict(value))
-
-
-Map = Annotated[Mapping[K, V], AfterValidator(_frozen), PlainSerializer(dict, return_type=dict[str, Any])]
-"""A read-only mapping."""
-
-
-class Node(BaseModel):
+class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping of a document."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+    def said(self) -> dict[str, Any]:
+        """What is not as it would be without being said, as plain data."""
+        return {
+            found.name: _plain(value)
+            for found in structs.fields(self)
+            if (value := getattr(self, found.name)) != _default(found)
+        }
 
 
-class Distribution(Node):
+def _default(found: structs.FieldInfo) -> Any:
+    return found.default if found.default_factory is NODEFAULT else found.default_factory()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Node():
+            return value.said()
+        case Mapping():
+            return {key: _plain(one) for key, one in value.items()}
+        case tuple():
+            return [_plain(one) for one in value]
+    return value
+
+
+class Distribution(Node, frozen=True, kw_only=True):
     """What the packages of a chain are made for."""
 
     id: Key
@@ -79,10 +117,10 @@ class Distribution(Node):
     """As in os-release: `trixie`."""
 
 
-class Source(Node):
+class Source(Node, frozen=True, kw_only=True):
     """Where packages come from: an apt repository (`apt`) or a folder of .deb files (`debs`)."""
 
-    apt: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s]+$")] | None = None
+    apt: Address | None = None
     """The repository's address, as in sources.list."""
     debs: RelativePath | None = None
     """A folder of .deb files beside the definition: a site's patched or own packages."""
@@ -94,20 +132,20 @@ class Source(Node):
     """Who signs: a keyring that ships (`debian-archive-trixie`), or a file beside the definition."""
     fingerprints: tuple[Fingerprint, ...] = ()
     """Accept only these keys of the keyring."""
-    priority: Annotated[int, Field(ge=-1, le=2000)] | None = None
+    priority: Annotated[int, Meta(ge=-1, le=2000)] | None = None
     """apt's pin priority of everything from here; 500 if not given."""
     snapshot: Line | None = None
     """An address where versions that the mirror has dropped can still be had."""
 
 
-class Packages(Node):
+class Packages(Node, frozen=True, kw_only=True):
     """The packages that a definition adds, by kind."""
 
     apt: tuple[Wish, ...] = ()
     """Debian packages, with a constraint if need be: `nova-common (>= 2:31)`."""
 
 
-class User(Node):
+class User(Node, frozen=True, kw_only=True):
     """A system user with a fixed number: volumes outlive images."""
 
     uid: Id
@@ -122,18 +160,18 @@ class User(Node):
     """The login shell."""
     groups: tuple[UserName, ...] = ()
     """Further groups."""
-    summary: Annotated[str, StringConstraints(pattern=r"^[^\n:]*$")] = ""
+    summary: Annotated[str, _like(r"[^\n:]*", "text of one line without a colon")] = ""
     """The comment field of /etc/passwd."""
 
 
-class Group(Node):
+class Group(Node, frozen=True, kw_only=True):
     """A system group with a fixed number."""
 
     gid: Id
     """The group's number."""
 
 
-class Ownership(Node):
+class Ownership(Node, frozen=True, kw_only=True):
     """Who a path belongs to and who may use it."""
 
     owner: UserName = "root"
@@ -144,14 +182,14 @@ class Ownership(Node):
     """Permission bits, quoted: `"0750"`."""
 
 
-class File(Ownership):
+class File(Ownership, frozen=True, kw_only=True):
     """A file that the definition brings; exactly one of `content`, `from`, `url` and `link`."""
 
     content: str | None = None
     """The text itself."""
-    from_: RelativePath | None = Field(default=None, alias="from")
+    from_: RelativePath | None = field(default=None, name="from")
     """A file beside the definition."""
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    url: Annotated[str, _like(r"https?://[^\s]+", "an address: http://… or https://…")] | None = None
     """An address to fetch it from; wants `sha256`."""
     sha256: Sha256 | None = None
     """The checksum of what `url` gives."""
@@ -163,11 +201,11 @@ class File(Ownership):
     """`configure`: there before the packages are configured, so that their scripts see it (a CA certificate)."""
 
 
-class Folder(Ownership):
+class Folder(Ownership, frozen=True, kw_only=True):
     """A folder of the image."""
 
 
-class Volume(Ownership):
+class Volume(Ownership, frozen=True, kw_only=True):
     """A folder whose content outlives the container."""
 
     path: AbsolutePath
@@ -176,7 +214,7 @@ class Volume(Ownership):
     """What it holds."""
 
 
-class Writable(Ownership):
+class Writable(Ownership, frozen=True, kw_only=True):
     """A folder that the service writes to and that may be empty at every start."""
 
     path: AbsolutePath
@@ -185,7 +223,7 @@ class Writable(Ownership):
     """How large it may grow."""
 
 
-class ListeningPort(Node):
+class ListeningPort(Node, frozen=True, kw_only=True):
     """A port that the service listens on."""
 
     port: Port
@@ -196,7 +234,7 @@ class ListeningPort(Node):
     """What it is for."""
 
 
-class Health(Node):
+class Health(Node, frozen=True, kw_only=True):
     """How a platform finds out whether the service works; exactly one of `http`, `tcp` and `exec`."""
 
     http: Key | None = None
@@ -213,24 +251,24 @@ class Health(Node):
     """Time after which a probe has failed."""
     start: Duration = "60s"
     """Time that the service may take to start."""
-    retries: Annotated[int, Field(ge=1, le=100)] = 3
+    retries: Annotated[int, Meta(ge=1, le=100)] = 3
     """Failures in a row that count."""
 
 
-class Limits(Node):
+class Limits(Node, frozen=True, kw_only=True):
     """What the service is given at most."""
 
     memory: Quantity | None = None
     """Memory: `2Gi`."""
-    cpus: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?m?$")] | None = None
+    cpus: Annotated[str, _like(r"[0-9]+(\.[0-9]+)?m?", "processors, such as 2, 0.5 or 500m")] | None = None
     """Processors: `"2"`, `500m`."""
-    pids: Annotated[int, Field(ge=1)] | None = None
+    pids: Annotated[int, Meta(ge=1)] | None = None
     """Processes and threads."""
-    files: Annotated[int, Field(ge=1)] | None = None
+    files: Annotated[int, Meta(ge=1)] | None = None
     """Open files."""
 
 
-class Platform(Node):
+class Platform(Node, frozen=True, kw_only=True):
     """What the platform must provide, so that no script has to arrange it."""
 
     capabilities: tuple[Capability, ...] = ()
@@ -247,10 +285,10 @@ class Platform(Node):
     """Folders of the host."""
 
 
-class Run(Node):
+class Run(Node, frozen=True, kw_only=True):
     """How the image runs."""
 
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    command: Annotated[tuple[str, ...], Meta(min_length=1)]
     """The service's own executable and its arguments; it logs to stdout."""
     user: UserName
     """Who it runs as; a user with a fixed number."""
@@ -260,11 +298,11 @@ class Run(Node):
     """Further groups."""
     workdir: AbsolutePath = "/"
     """The working folder."""
-    env: Map[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
+    env: Mapping[Variable, str] = field(default_factory=dict)
     """Environment variables."""
-    ports: Map[Key, Port | ListeningPort] = Field(default_factory=dict)
+    ports: Mapping[Key, Port | ListeningPort] = field(default_factory=dict)
     """Ports by name."""
-    volumes: Map[Key, AbsolutePath | Volume] = Field(default_factory=dict)
+    volumes: Mapping[Key, AbsolutePath | Volume] = field(default_factory=dict)
     """Folders whose content outlives the container, by name."""
     writable: tuple[AbsolutePath | Writable, ...] = ()
     """Folders that the service writes to; all else is read-only."""
@@ -280,16 +318,16 @@ class Run(Node):
     """What the platform must provide."""
 
 
-class Step(Node):
+class Step(Node, frozen=True, kw_only=True):
     """A one-off command of the same image, run by the deploy stage or by hand."""
 
     summary: Line | None = None
     """What it does."""
-    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    command: Annotated[tuple[str, ...], Meta(min_length=1)]
     """The executable and its arguments."""
     user: UserName | None = None
     """Who it runs as; `run.user` if not given."""
-    env: Map[str, str] = Field(default_factory=dict)
+    env: Mapping[Variable, str] = field(default_factory=dict)
     """Environment variables beside those of `run`."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there: `database`."""
@@ -297,7 +335,7 @@ class Step(Node):
     """Folders it writes to beside those of `run`."""
 
 
-class ConfigFile(Node):
+class ConfigFile(Node, frozen=True, kw_only=True):
     """A path where the service expects configuration; rendered when deployed, never in the image."""
 
     template: RelativePath | None = None
@@ -312,11 +350,11 @@ class ConfigFile(Node):
     """Whether the service starts without it."""
 
 
-class StatOverride(Ownership):
+class StatOverride(Ownership, frozen=True, kw_only=True):
     """Owner and mode of a path of a package, as dpkg-statoverride keeps them."""
 
 
-class Answer(Node):
+class Answer(Node, frozen=True, kw_only=True):
     """An answer to a debconf question whose type is not plain text."""
 
     type: Literal["string", "boolean", "select", "multiselect", "password", "note", "text"] = "string"
@@ -325,7 +363,7 @@ class Answer(Node):
     """The answer."""
 
 
-class Definition(Node):
+class Definition(Node, frozen=True, kw_only=True):
     """What components, layer definitions and image definitions have in common."""
 
     summary: Line
@@ -334,39 +372,39 @@ class Definition(Node):
     """What it is, at length."""
     extends: Extends | None = None
     """The definition it stands on: a name and, for one of `layers/`, a range of versions."""
-    sources: Map[Name, Source] = Field(default_factory=dict)
+    sources: Mapping[Name, Source] = field(default_factory=dict)
     """Where packages come from, beside the sources of the definitions below."""
     packages: Packages = Packages()
     """The packages it adds."""
     recommends: bool = False
     """Whether recommended packages come along."""
-    users: Map[UserName, User] = Field(default_factory=dict)
+    users: Mapping[UserName, User] = field(default_factory=dict)
     """Users with fixed numbers."""
-    groups: Map[UserName, Group] = Field(default_factory=dict)
+    groups: Mapping[UserName, Group] = field(default_factory=dict)
     """Groups with fixed numbers."""
-    files: Map[AbsolutePath, File] = Field(default_factory=dict)
+    files: Mapping[AbsolutePath, File] = field(default_factory=dict)
     """Files it brings, by their path in the image."""
-    folders: Map[AbsolutePath, Folder] = Field(default_factory=dict)
+    folders: Mapping[AbsolutePath, Folder] = field(default_factory=dict)
     """Folders it brings."""
-    debconf: Map[Name, Map[Line, str | bool | int | Answer]] = Field(default_factory=dict)
+    debconf: Mapping[Name, Mapping[Line, str | bool | int | Answer]] = field(default_factory=dict)
     """Answers to debconf questions, by package and question."""
-    statoverrides: Map[AbsolutePath, StatOverride] = Field(default_factory=dict)
+    statoverrides: Mapping[AbsolutePath, StatOverride] = field(default_factory=dict)
     """Owners and modes that differ from the package's."""
-    alternatives: Map[Line, AbsolutePath] = Field(default_factory=dict)
+    alternatives: Mapping[Line, AbsolutePath] = field(default_factory=dict)
     """Which program a name of update-alternatives stands for."""
     leave_out: tuple[LeaveOut, ...] = ()
     """Kinds of files of the packages that the image does not need; those of the definitions below hold too."""
-    keep: tuple[LeaveOut | AbsolutePath, ...] = ()
+    keep: tuple[Keep, ...] = ()
     """Kinds or paths (with `*`) that stay all the same."""
-    generated: Map[AbsolutePath, Line] = Field(default_factory=dict)
+    generated: Mapping[AbsolutePath, Line] = field(default_factory=dict)
     """Paths that scripts of packages fill with keys or initial data, which stay out of the image; and the step or the place that makes them."""
-    labels: Map[Line, str] = Field(default_factory=dict)
+    labels: Mapping[Line, str] = field(default_factory=dict)
     """Labels of the images."""
-    allow: Map[Allowance, Line] = Field(default_factory=dict)
+    allow: Mapping[Allowance, Line] = field(default_factory=dict)
     """What `check` would refuse, and why it is right here."""
 
 
-class LayerDefinition(Definition):
+class LayerDefinition(Definition, frozen=True, kw_only=True):
     """A named, versioned list of packages, users and files that images share (`layers/NAME/layer.yaml`)."""
 
     dsl: Literal[1]
@@ -385,18 +423,18 @@ class LayerDefinition(Definition):
     """Who looks after it."""
 
 
-class SharedDefinition(Definition):
+class SharedDefinition(Definition, frozen=True, kw_only=True):
     """A layer definition that one component shares among its own images."""
 
 
-class ImageDefinition(Definition):
+class ImageDefinition(Definition, frozen=True, kw_only=True):
     """What one image adds to the layers it extends, and how it runs."""
 
     run: Run
     """How it runs."""
-    steps: Map[Key, Step] = Field(default_factory=dict)
+    steps: Mapping[Key, Step] = field(default_factory=dict)
     """One-off commands by name: `db-sync`, `init`, `upgrade`."""
-    config: Map[AbsolutePath, RelativePath | ConfigFile] = Field(default_factory=dict)
+    config: Mapping[AbsolutePath, RelativePath | ConfigFile] = field(default_factory=dict)
     """Paths where configuration is expected, and their templates."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there for it to work: `database`."""
@@ -404,14 +442,14 @@ class ImageDefinition(Definition):
     """The functions that it provides: `compute`."""
 
 
-class VersionFrom(Node):
+class VersionFrom(Node, frozen=True, kw_only=True):
     """The component's version is that of the package which carries the product."""
 
-    from_: Annotated[str, StringConstraints(pattern=r"^apt/[a-z0-9][a-z0-9+.-]+$")] = Field(alias="from")
+    from_: Annotated[str, _like(r"apt/[a-z0-9][a-z0-9+.-]+", "a package, such as apt/nova-common")] = field(name="from")
     """`apt/PACKAGE`."""
 
 
-class Component(Node):
+class Component(Node, frozen=True, kw_only=True):
     """A product with its own repo and version (`component.yaml`)."""
 
     dsl: Literal[1]
@@ -428,7 +466,7 @@ class Component(Node):
     """An SPDX expression: `Apache-2.0`."""
     maintainer: Line | None = None
     """Who looks after it."""
-    labels: Map[Line, str] = Field(default_factory=dict)
+    labels: Mapping[Line, str] = field(default_factory=dict)
     """Labels of all its images."""
     version: VersionFrom | Line
     """Read from a package (`{from: apt/nova-common}`), or literal and quoted."""
@@ -436,28 +474,28 @@ class Component(Node):
     """The functions that must be there: `database`."""
     provides: tuple[Key, ...] = ()
     """The functions that it provides: `compute`."""
-    sources: Map[Name, Source] = Field(default_factory=dict)
+    sources: Mapping[Name, Source] = field(default_factory=dict)
     """Package sources of all its definitions, beside those of the layers below."""
-    layers: Map[Name, SharedDefinition] = Field(default_factory=dict)
+    layers: Mapping[Name, SharedDefinition] = field(default_factory=dict)
     """Layer definitions that its images share."""
-    images: Annotated[Map[Name, ImageDefinition], Field(min_length=1)]
+    images: Annotated[Mapping[Name, ImageDefinition], Meta(min_length=1)]
     """Its images."""
 
 
-class Uses(Node):
+class Uses(Node, frozen=True, kw_only=True):
     """Component repos or layers of another git repository, at a commit."""
 
     url: Line
     """What `git clone` takes; a path may be relative to the workspace."""
     ref: Line | None = None
     """The branch or tag where the commit is found."""
-    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    commit: Annotated[str, _like(r"[0-9a-f]{40}", "a commit: 40 digits of 0-9 and a-f")]
     """The commit."""
     path: RelativePath = "."
     """The folder in it: a component repo, a workspace or a folder of layers."""
 
 
-class Defaults(Node):
+class Defaults(Node, frozen=True, kw_only=True):
     """What holds for every definition of the workspace that does not say otherwise."""
 
     architecture: Literal["amd64", "arm64"] | None = None
@@ -466,11 +504,11 @@ class Defaults(Node):
     """How layers are compressed."""
     maintainer: Line | None = None
     """Who looks after components that do not say."""
-    labels: Map[Line, str] = Field(default_factory=dict)
+    labels: Mapping[Line, str] = field(default_factory=dict)
     """Labels of all images."""
 
 
-class Workspace(Node):
+class Workspace(Node, frozen=True, kw_only=True):
     """A folder with component repos, layer definitions and overlays (`imgbuild.yaml`)."""
 
     dsl: Literal[1]
@@ -487,7 +525,7 @@ class Workspace(Node):
     """Folders of overlays, the last on top."""
     uses: tuple[Uses, ...] = ()
     """Other git repositories, at a commit."""
-    mirror: Annotated[str, StringConstraints(pattern=r"^(https?|file)://[^\s]+$")] | None = None
+    mirror: Address | None = None
     """Takes the place of `http://deb.debian.org` in all sources; `IMGBUILD_MIRROR` goes before it."""
     stores: tuple[Line, ...] = ()
     """Further places of packages by sha256: folders or HTTP addresses."""
@@ -499,7 +537,7 @@ class Workspace(Node):
     """What holds for definitions that do not say otherwise."""
 
 
-class Overlay(Node):
+class Overlay(Node, frozen=True, kw_only=True):
     """A site's changes to definitions, by name and key (`overlay.yaml`).
 
     A mapping changes the keys it names, `null` takes a key away, `{add: […], remove: […]}` changes a list,
@@ -512,7 +550,7 @@ class Overlay(Node):
     """The site's name; its tags carry it."""
     summary: Line | None = None
     """What it is, in a line."""
-    components: Map[Name, Map[str, Any]] = Field(default_factory=dict)
+    components: Mapping[Name, Mapping[str, Any]] = field(default_factory=dict)
     """Changes by component."""
-    layers: Map[Name, Map[str, Any]] = Field(default_factory=dict)
+    layers: Mapping[Name, Mapping[str, Any]] = field(default_factory=dict)
     """Changes by layer definition."""

@@ -1,28 +1,33 @@
-"""Plain data with places → the model; all problems of a file at once, with the nearest right names."""
+"""Plain data with places → the model; all problems of a file at once, with the nearest right names.
+
+The types decide whether a document is right (msgspec, quick). What is wrong with one that is not is told by their
+JSON Schema, which finds all of it: so an editor with the schema and ``imgbuild check`` say the same.
+"""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+import msgspec
 
 from dsl import document, model
 from dsl.document import Document, Path_
-from dsl.errors import DefinitionError, Place, Problem
+from dsl.errors import DefinitionError, Place, Problem, nearest
+
+_Error = Any
+"""jsonschema's ValidationError, whose every attribute may be unset to a type checker."""
 
 M = TypeVar("M", bound=model.Node)
 
-_EXPECTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "mapping_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
+_KINDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
 }
 
 
@@ -50,140 +55,116 @@ def validate(source: Document, kind: type[M]) -> M:
         hint = "use a newer imgbuild" if number > model.DSL_VERSION else "the language begins with 1"
         raise DefinitionError((source.problem(source.place(("dsl",)), "dsl", message, hint),))
     try:
-        return kind.model_validate(source.data)
-    except ValidationError as error:
-        raise DefinitionError(_problems(source, kind, error)) from None
+        return msgspec.convert(source.data, kind)
+    except msgspec.ValidationError as error:
+        unplaced = source.problem(source.place(()), "value", str(error))
+        raise DefinitionError(problems(source, kind) or (unplaced,)) from None
 
 
-def _problems(source: Document, kind: type[BaseModel], error: ValidationError) -> tuple[Problem, ...]:
-    found: dict[tuple[Path_, str], Problem] = {}
-    unions: dict[Path_, list[str]] = {}
-    for one in error.errors(include_url=False):
-        path, in_union = _path(source, one["loc"], one["type"] == "missing")
-        if in_union:
-            unions.setdefault(path, []).append(_describe(one))
-        problem = _problem(source, kind, path, one)
-        found.setdefault((path, "" if in_union else problem.code), problem)
-    for path, said in unions.items():
-        if len(said) > 1 and (path, "") in found:
-            place = source.place(path)
-            expected = " or ".join(dict.fromkeys(said))
-            found[path, ""] = source.problem(
-                place, "type", f"{_where(path)}: expected {expected}, found {_found(source, path)}"
-            )
+def problems(source: Document, kind: type[model.Node]) -> tuple[Problem, ...]:
+    """What the schema of a kind says of a document."""
+    # Only a broken document pays for this import.
+    from jsonschema import Draft202012Validator, validators
+
+    from dsl import schema
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, tuple))
+    reading: Any = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    validator = reading(schema.of_node(kind))
+    found: dict[Path_, Problem] = {}
+    for error in validator.iter_errors(source.data):
+        for told in _told(error):
+            for path, problem in _problems(source, told):
+                found.setdefault(path, problem)
     return tuple(found.values())
 
 
-def _path(source: Document, location: tuple[Any, ...], missing: bool) -> tuple[Path_, bool]:
-    # pydantic's location also names union members and `[key]`; only what the document has is a path of it.
-    path: Path_ = ()
-    extra = False
-    data = source.data
-    for index, part in enumerate(location):
-        if part == "[key]":
-            continue
-        in_list = isinstance(data, tuple) and isinstance(part, int) and part < len(data)
-        if in_list or (isinstance(data, dict) and part in data):
-            data, path = data[part], (*path, part)
-        elif missing and index == len(location) - 1:
-            path = (*path, part)
-        else:
-            extra = True
-    return path, extra
+def _told(error: _Error) -> Iterator[_Error]:
+    # Of a union, what the one member says that the value was meant for; if no member is of its type, the union.
+    if error.validator != "anyOf":
+        yield error
+        return
+    members: dict[Any, list[_Error]] = {}
+    for one in error.context or ():
+        members.setdefault(one.schema_path[0], []).append(one)
+    meant = [said for said in members.values() if not any(_is_other_type(one, error) for one in said)]
+    if len(meant) != 1:
+        yield error
+        return
+    for one in meant[0]:
+        yield from _told(one)
 
 
-def _problem(source: Document, kind: type[BaseModel], path: Path_, one: Any) -> Problem:
-    if one["type"] == "extra_forbidden":
-        name = str(path[-1])
-        near = _near(name, _known_keys(kind, path[:-1]))
-        return source.problem(
-            source.key_place(path), "unknown-key", f"{_where(path[:-1])}: there is no key {name!r}", near
-        )
-    if one["type"] == "missing":
-        place = source.key_place(path[:-1]) if len(path) > 1 else Place(source.file)
-        return source.problem(place, "missing", f"{_where(path[:-1])}: the key {path[-1]!r} is missing")
-    if one["loc"] and one["loc"][-1] == "[key]":
-        message = f"{_where(path[:-1])}: {path[-1]!r} cannot be a name here: {_describe(one)}"
-        return source.problem(source.key_place(path), "name", message)
-    place = source.place(path)
-    hint = ""
-    if one["type"] in ("literal_error", "enum"):
-        expected = one["ctx"]["expected"]
-        hint = _near(str(one["input"]), [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")])
-    code = "value" if one["type"] not in _EXPECTED else "type"
-    return source.problem(place, code, f"{_where(path)}: expected {_describe(one)}, found {_found(source, path)}", hint)
+def _is_other_type(one: _Error, union: _Error) -> bool:
+    return bool(one.validator == "type" and one.absolute_path == union.absolute_path)
 
 
-def _describe(one: Any) -> str:
-    context = one.get("ctx", {})
-    match one["type"]:
-        case "string_pattern_mismatch":
-            return f"text like {context['pattern']}"
-        case "literal_error" | "enum":
-            return str(context["expected"])
-        case "too_short":
-            return f"at least {context['min_length']} of them"
-        case "greater_than_equal":
-            return f"at least {context['ge']}"
-        case "less_than_equal":
-            return f"at most {context['le']}"
-        case "string_too_long":
-            return f"at most {context['max_length']} characters"
-        case "string_too_short":
-            return "text that is not empty"
-        case other if other in _EXPECTED:
-            return _EXPECTED[other]
+def _problems(source: Document, error: _Error) -> Iterator[tuple[Path_, Problem]]:
+    path: Path_ = tuple(error.absolute_path)
+    if error.validator == "required":
+        place = source.key_place(path) if path else Place(source.file)
+        for name in error.validator_value:
+            if name not in error.instance:
+                message = f"{_where(path)}: the key {name!r} is missing"
+                yield (*path, name), source.problem(place, "missing", message)
+    elif error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        for name in error.instance:
+            if name not in known:
+                message = f"{_where(path)}: there is no key {name!r}"
+                place = source.key_place((*path, name))
+                yield (*path, name), source.problem(place, "unknown-key", message, nearest(name, known))
+    elif "propertyNames" in list(error.absolute_schema_path)[-2:]:
+        name = error.instance
+        message = f"{_where(path)}: {name!r} cannot be a name here: expected {_expected(error)}"
+        yield (*path, name), source.problem(source.key_place((*path, name)), "name", message)
+    else:
+        code = "type" if error.validator in ("type", "anyOf") else "value"
+        hint = nearest(str(error.instance), map(str, error.validator_value)) if error.validator == "enum" else ""
+        message = f"{_where(path)}: expected {_expected(error)}, found {_found(error.instance)}"
+        yield path, source.problem(source.place(path), code, message, hint)
+
+
+def _expected(error: _Error) -> str:
+    value = error.validator_value
+    match error.validator:
+        case "type":
+            return _KINDS[value]
+        case "anyOf":
+            said = [_expected(one) for one in error.context or () if one.validator_value != "null"]
+            return " or ".join(dict.fromkeys(said))
+        case "pattern":
+            return str(error.schema.get("patternErrorMessage", f"text like {value}"))
+        case "enum":
+            words = [repr(one) for one in value]
+            return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+        case "minItems" | "minProperties":
+            return f"at least {value} of them"
+        case "minimum":
+            return f"at least {value}"
+        case "maximum":
+            return f"at most {value}"
+        case "maxLength":
+            return f"at most {value} characters"
         case _:
-            return str(one["msg"])
+            return f"{error.validator} {value}"
 
 
-def _found(source: Document, path: Path_) -> str:
-    data = source.data
-    for part in path:
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return "nothing"
-    match data:
+def _found(value: Any) -> str:
+    match value:
         case None:
             return "nothing"
         case bool():
-            return str(data).lower()
+            return str(value).lower()
         case int():
-            return f"the number {data}"
+            return f"the number {value}"
         case str():
-            return repr(data if len(data) <= 60 else data[:57] + "…")
+            return repr(value if len(value) <= 60 else value[:57] + "…")
         case tuple():
-            return "a list"
+            return "a list" if value else "an empty list"
         case _:
-            return "a mapping"
+            return "a mapping" if value else "an empty mapping"
 
 
 def _where(path: Path_) -> str:
     return ".".join(str(part) for part in path) if path else "the document"
-
-
-def _near(name: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, 1, 0.6)
-    if match:
-        return f"did you mean {match[0]!r}?"
-    return f"known are: {', '.join(sorted(known))}" if known else ""
-
-
-def _known_keys(kind: type[BaseModel], path: Path_) -> list[str]:
-    models: list[type[BaseModel]] = [kind]
-    for part in path:
-        following: list[type[BaseModel]] = []
-        for one in models:
-            field = next((f for n, f in one.model_fields.items() if (f.alias or n) == part), None)
-            if field is not None:
-                following += _models(field.annotation)
-        # A mapping of named things: the name is no field, and the models stay.
-        models = following or models
-    return [field.alias or name for one in models for name, field in one.model_fields.items()]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in get_args(annotation) for found in _models(part)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,20 @@ def text() -> str:
         if "properties" not in definition:
             continue
         summary = " ".join(definition.get("description", "").split())
-        parts.append(f"\n## {name}\n\n{summary}\n\n| key | type | what it says |\n|---|---|---|\n")
+        parts.append(f"\n## {name}\n\n{summary}\n\n| key | type | default | what it says |\n|---|---|---|---|\n")
         required = set(definition.get("required", ()))
         for key, field in definition["properties"].items():
             mark = " (required)" if key in required else ""
             said = " ".join(field.get("description", "").split()).replace("|", "\\|")
-            parts.append(f"| `{key}`{mark} | {_type(field)} | {said} |\n")
+            parts.append(f"| `{key}`{mark} | {_type(field)} | {_default(field)} | {said} |\n")
     return "".join(parts)
+
+
+def _default(field: dict[str, Any]) -> str:
+    default = field.get("default")
+    # What is empty goes without saying, and a mapping has a section of its own.
+    told = default is False or (default and not isinstance(default, dict))
+    return f"`{json.dumps(default)}`" if told else ""
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+import msgspec
 
 from dsl import model
 
@@ -22,6 +22,7 @@ KINDS: dict[str, type[model.Node]] = {
     "workspace": model.Workspace,
     "overlay": model.Overlay,
 }
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SHIPPED = Path(__file__).with_name("imgbuild.schema.json")
 
 
@@ -45,45 +46,41 @@ def descriptions() -> dict[str, dict[str, str]]:
 
 def of(kind: str) -> dict[str, Any]:
     """The schema of one kind of document."""
-    whole = everything()
-    chosen = whole["$defs"][KINDS[kind].__name__]
+    return of_node(KINDS[kind])
+
+
+def of_node(node: type[model.Node]) -> dict[str, Any]:
+    """The schema of one kind of document, by its type."""
+    found = _definitions()
     return {
-        "$schema": whole["$schema"],
-        "title": chosen["title"],
-        "$ref": f"#/$defs/{KINDS[kind].__name__}",
-        "$defs": whole["$defs"],
+        "$schema": DIALECT,
+        "title": node.__name__,
+        "$ref": f"#/$defs/{node.__name__}",
+        "$defs": found,
     }
 
 
 def everything() -> dict[str, Any]:
     """One schema for all documents: the key that names the kind decides."""
-    for kind in KINDS.values():
-        kind.model_rebuild()
-    _, schema = models_json_schema([(kind, "validation") for kind in KINDS.values()], by_alias=True)
-    for name, definition in schema["$defs"].items():
-        for key, text in descriptions().get(name, {}).items():
-            if key in definition.get("properties", {}):
-                definition["properties"][key]["description"] = text
-    _close(schema["$defs"])
     branches = [
         {"if": {"required": [kind]}, "then": {"$ref": f"#/$defs/{node.__name__}"}} for kind, node in KINDS.items()
     ]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         "title": "imgbuild definitions",
         "type": "object",
         "anyOf": [{"required": [kind]} for kind in KINDS],
         "allOf": branches,
-        "$defs": schema["$defs"],
+        "$defs": _definitions(),
     }
 
 
-def _close(schema: Any) -> None:
-    # A mapping whose keys have a pattern has no others.
-    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        _close(part)
-    if isinstance(schema, dict) and isinstance(schema.get("patternProperties"), dict):
-        schema.setdefault("additionalProperties", False)
+def _definitions() -> dict[str, Any]:
+    _, found = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
+    for name, definition in found.items():
+        for key, text in descriptions().get(name, {}).items():
+            definition["properties"][key]["description"] = text
+    return found
 
 
 def text() -> str:

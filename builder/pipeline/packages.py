@@ -8,6 +8,8 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from builder.errors import UsageError
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
@@ -74,7 +76,7 @@ def facts(catalog: Catalog, definition: Definition, architecture: str) -> Facts:
     """What a definition gives to resolving."""
     found = definition.model
     told = {
-        "users": {name: user.model_dump(mode="json") for name, user in found.users.items()},
+        "users": {name: msgspec.structs.asdict(user) for name, user in found.users.items()},
         "groups": {name: group.gid for name, group in found.groups.items()},
     }
     return Facts(

@@ -74,7 +74,7 @@ def _labels(
 def _for_platforms(run: model.Run) -> dict[str, Any]:
     # What OCI has no field for: a platform reads it here, or a person from `imgbuild inspect`.
     chosen = {"ports", "writable", "volumes", "limits", "platform", "health", "groups", "stop_grace"}
-    return run.model_dump(mode="json", include=chosen, exclude_defaults=True)
+    return {key: value for key, value in run.said().items() if key in chosen}
 
 
 def _port(port: int | model.ListeningPort) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import semantic_version
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,26 @@ def test_the_highest_in_range() -> None:
     assert versions.highest("^3", ["1.0.0"]) is None
 
 
+NUMBERS = st.lists(st.integers(0, 3), min_size=3, max_size=3)
+PARTS = st.builds(
+    lambda sign, numbers, end: sign + ".".join(map(str, numbers[:end])),
+    st.sampled_from(["", "^", "~", ">=", ">", "<", "<=", "="]), NUMBERS, st.integers(1, 3),
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, min_size=1, max_size=2).map(" ".join), st.lists(NUMBERS, max_size=8))
+def test_ranges_are_those_of_npm(text: str, numbers: list[list[int]]) -> None:
+    there = [".".join(map(str, number)) for number in numbers]
+    best = semantic_version.NpmSpec(text).select(map(semantic_version.Version, there))
+    assert versions.check_range(text) is None
+    assert versions.highest(text, there) == (str(best) if best else None)
+
+
+@pytest.mark.parametrize("text", ["one", "1.2.3.4", "^", "^1.x", "01", "1 - 2", "^1 || ^2"])
+def test_what_is_no_range_is_told(text: str) -> None:
+    assert versions.check_range(text)
+
+
 def test_the_schema_that_ships_is_that_of_the_model() -> None:
     assert schema.SHIPPED.read_text() == schema.text()
 
@@ -59,7 +80,7 @@ def test_every_key_is_described() -> None:
     said = schema.descriptions()
     for name, kind in vars(model).items():
         if isinstance(kind, type) and issubclass(kind, model.Node) and kind is not model.Node:
-            missing = {f.rstrip("_") for f in kind.model_fields} - said[name].keys()
+            missing = {f.rstrip("_") for f in kind.__struct_fields__} - said[name].keys()
             assert not missing, f"{name}: {missing}"
 
 
