@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
 from functools import lru_cache
 
@@ -40,12 +41,16 @@ ALWAYS_KEPT = ("/usr/share/doc/*/copyright",)
 """Licenses travel with what they are for."""
 
 
-def left_out(path: str, rules: LeaveOutRules) -> bool:
+def left_out(path: str, rules: LeaveOutRules, *, link: bool = False) -> bool:
     """Whether a path stays out of the layer.
 
     Args:
         path: without a leading ``/``, merged.
+        link: whether it is a symbolic link. Those of whole documentation folders stay, as with dpkg: a package
+            may have its license in the folder of another one of its source (policy 12.5).
     """
+    if link and posixpath.dirname(path) == "usr/share/doc":
+        return False
     excluded, kept = _patterns(rules)
     whole = "/" + path
     return bool(excluded and excluded.match(whole)) and not kept.match(whole)

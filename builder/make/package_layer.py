@@ -189,7 +189,7 @@ class _Reading:
     def _take(self, entry: Entry, data: bytes, package: LockedPackage) -> None:
         if self.plan is None:
             return
-        if leave_out.left_out(entry.path, self.plan.leave_out):
+        if leave_out.left_out(entry.path, self.plan.leave_out, link=entry.type == "link"):
             self.left_out.add(entry.path)
             return
         old = self.pieces.get(entry.path)
@@ -265,7 +265,11 @@ def _write(reading: _Reading, writer: LayerWriter) -> None:
 
 def _dangles(entry: Entry, reading: _Reading) -> bool:
     target = posixpath.normpath(posixpath.join("/", posixpath.dirname(entry.path), entry.target)).lstrip("/")
-    return deb.canonical(target) in reading.left_out
+    target = deb.canonical(target)
+    if target not in reading.left_out:
+        return False
+    # A folder that is left out is there all the same if something in it is kept.
+    return not any(path.startswith(target + "/") for path in reading.pieces)
 
 
 def _unpack(tree: Path, entry: Entry, data: bytes) -> None:

@@ -78,6 +78,18 @@ def test_a_layer_of_packages(tmp_path: Path) -> None:
     assert (tree / "z").stat().st_ino == (tree / "b").stat().st_ino
 
 
+def test_a_license_in_another_packages_folder_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    docs = "usr/share/doc"
+    base = make_deb(tmp_path, store, "base", {f"{docs}/base/copyright": "c", f"{docs}/base/README": "x"})
+    lib = make_deb(tmp_path, store, "lib", {f"{docs}/lib": "-> base", f"{docs}/other/NEWS": "-> ../base/README"})
+    made = package_layer.make(plan(base, lib, rules=LeaveOutRules(("docs",))), store, False)
+    found = names(store, made.layer.digest)
+    assert found[f"{docs}/lib"].linkname == "base"
+    assert f"{docs}/base/copyright" in found
+    assert not {f"{docs}/base/README", f"{docs}/other/NEWS"} & found.keys()
+
+
 def test_the_same_packages_give_the_same_digest(tmp_path: Path) -> None:
     first, second = Store(tmp_path / "1"), Store(tmp_path / "2")
     one = make_deb(tmp_path, first, "one", {"usr/bin/tool": "x"})
