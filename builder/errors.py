@@ -5,6 +5,7 @@ ImgbuildError (dsl.errors)
 ├── UsageError                a command was asked for something that is not there (2)
 ├── ResolveError              packages cannot be resolved
 │   ├── Unsatisfiable         the solver found no answer; carries the chain
+│   ├── PackageGone           a locked package cannot be had any more
 │   └── SourceError           a source is unsigned, expired, tampered with or broken
 ├── StaleLock                 a lock does not fit its definition any more
 ├── FetchError                bytes could not be had
@@ -18,6 +19,7 @@ ImgbuildError (dsl.errors)
 
 from __future__ import annotations
 
+from builder.model.lock import LockedPackage
 from dsl.errors import ImgbuildError
 
 
@@ -44,6 +46,20 @@ class Unsatisfiable(ResolveError):
         self.chain = chain
 
 
+class PackageGone(ResolveError):
+    """A locked package is in no index, store or snapshot any more.
+
+    Args:
+        sha256: of the package.
+    """
+
+    code = "gone"
+
+    def __init__(self, message: str, sha256: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.sha256 = sha256
+
+
 class SourceError(ResolveError):
     code = "source"
 
@@ -58,14 +74,18 @@ class FetchError(ImgbuildError):
     Args:
         url: the last address asked.
         status: the HTTP status, None if there was no answer.
+        gone: locked packages that are nowhere any more, all of them.
     """
 
     code = "fetch"
 
-    def __init__(self, message: str, url: str, status: int | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, url: str, status: int | None = None, hint: str = "", gone: tuple[LockedPackage, ...] = ()
+    ) -> None:
         super().__init__(message, hint)
         self.url = url
         self.status = status
+        self.gone = gone
 
 
 class IntegrityError(ImgbuildError):

@@ -36,6 +36,8 @@ class Definition:
         lock_path: the lock file that has its lock.
         extends: what it stands on; None at the bottom.
         component: the component it belongs to; None for one of ``layers/``.
+        upstream_lock_path: a lock file that holds as long as there is none at ``lock_path``.
+        foreign: it comes from elsewhere with its lock, which is never written.
     """
 
     name: str
@@ -45,6 +47,18 @@ class Definition:
     lock_path: Path
     extends: Definition | None
     component: str | None
+    upstream_lock_path: Path | None = None
+    foreign: bool = False
+
+    @property
+    def key(self) -> str:
+        """A name that no other definition of the workspace has: where its lock lies, and its own name."""
+        return f"{self.lock_path}#{self.name}"
+
+    @property
+    def versioned_name(self) -> str:
+        """Its name and, for one of ``layers/``, its version: ``openstack 1.0.0``."""
+        return f"{self.name} {self.model.version}" if isinstance(self.model, model.LayerDefinition) else self.name
 
     def chain(self) -> tuple[Definition, ...]:
         """The definitions from the bottom to this one."""
@@ -118,6 +132,10 @@ class Catalog:
         match = difflib.get_close_matches(target, near, 1)
         hint = f"did you mean {match[0]!r}?" if match else f"there are: {', '.join(near)}" if near else ""
         raise UnknownTarget(f"there is no component or image {target!r} in {self.root}", hint)
+
+    def component_of(self, definition: Definition) -> CatalogComponent:
+        """The component that a shared definition or an image belongs to."""
+        return next(component for component in self.components if component.name == definition.component)
 
     def sources(self, definition: Definition) -> dict[str, tuple[model.Source, Path]]:
         """Where a definition's packages come from, by name, with the folder that relative paths mean."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dsl import model
@@ -30,6 +30,12 @@ def check(catalog: Catalog) -> tuple[Problem, ...]:
             problems += _definition(layer, catalog.documents[layer.name], ())
     problems += _numbers(catalog)
     return tuple(sorted(set(problems)))
+
+
+def of(catalog: Catalog, definitions: Iterable[Definition]) -> tuple[Problem, ...]:
+    """What is wrong in the files of some definitions."""
+    folders = {definition.folder for definition in definitions}
+    return tuple(p for p in check(catalog) if any(p.place.file.is_relative_to(folder) for folder in folders))
 
 
 def _allowed(definition: Definition, what: str) -> bool:

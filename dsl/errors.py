@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class ImgbuildError(Exception):
@@ -27,6 +28,17 @@ class ImgbuildError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> Any:
+        # Errors come back from worker processes, whatever their constructors take.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[ImgbuildError], args: tuple[Any, ...], state: dict[str, Any]) -> ImgbuildError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -37,18 +37,19 @@ def command(
     if common.json:
         output.print_json({"images": [image.data() for image in built]})
     else:
-        for image in built:
-            if image.error:
-                output.error(image.error, json_wanted=False)
+        for error in {id(image.error): image.error for image in built if image.error}.values():
+            output.error(error, json_wanted=False)
         rows = [
             (
-                f"{image.image}:{image.tag}",
+                f"{image.image}:{image.tag}".rstrip(":"),
                 image.status,
-                f"{image.made} made, {image.reused} reused" if image.digest else image.because,
+                f"{image.made} made, {image.reused} reused" if image.digest else image.because.splitlines()[0],
                 output.size(image.size) if image.digest else "",
+                f"{image.seconds:.1f} s" if image.digest else "",
                 (image.digest or "")[:19],
             )
             for image in built
         ]
-        print(output.table(rows, ("IMAGE", "STATUS", "LAYERS", "SIZE", "DIGEST")))
-    return 0 if all(image.digest for image in built) else 1
+        print(output.table(rows, ("IMAGE", "STATUS", "LAYERS", "SIZE", "TIME", "DIGEST")))
+    codes = {image.error.exit_code for image in built if image.error}
+    return codes.pop() if len(codes) == 1 else int(bool(codes))

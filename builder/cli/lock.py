@@ -21,21 +21,26 @@ def command(
 ) -> int:
     """Resolve packages and write locks: what is locked is kept, what is missing is added.
 
+    A target is a component, an image or a layer definition. What it stands on is left alone; what stands on it comes
+    along.
+
     \b
     Examples:
-      imgbuild lock nova            add what the definition newly names
-      imgbuild lock nova --update   move to the newest versions
-      imgbuild lock --all --check   ends with 3 if a lock does not fit
+      imgbuild lock nova                  add what the definition newly names
+      imgbuild lock nova --update         move nova's own packages to the newest versions
+      imgbuild lock debian-13 --update    move those of the base, below all images
+      imgbuild lock --all --check         ends with 3 if a lock does not fit
     """
-    from builder.pipeline import locking
+    from builder.pipeline import locking, selection
     from builder.pipeline.edges import Edges
 
     if not targets and not everything:
         raise click.UsageError("name a target, or --all")
     edges = Edges(common.store(), common.reporter(), jobs)
     catalog = common.catalog()
+    selected = selection.select(catalog, targets)
     if check:
-        reasons = locking.check(catalog, targets)
+        reasons = locking.check(catalog, selected, edges)
         if common.json:
             output.print_json({"stale": reasons})
         else:
@@ -43,7 +48,7 @@ def command(
                 click.echo(f"{name}: {reason}", err=True)
             click.echo("the locks fit" if not reasons else "run `imgbuild lock`", err=bool(reasons))
         return 3 if reasons else 0
-    changes = locking.lock(catalog, targets, edges, update=update, regroup=regroup)
+    changes = locking.lock(catalog, selected, edges, update=update, regroup=regroup)
     if common.json:
         output.print_json(
             [

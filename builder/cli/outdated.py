@@ -19,10 +19,12 @@ def command(common: Common, targets: tuple[str, ...]) -> int:
       imgbuild outdated
       imgbuild outdated nova --json
     """
-    from builder.pipeline import locking
+    from builder.pipeline import locking, selection
     from builder.pipeline.edges import Edges
 
-    rows = locking.outdated(common.catalog(), targets, Edges(common.store(), common.reporter()))
+    catalog = common.catalog()
+    wanted = selection.select(catalog, targets).definitions
+    rows = locking.outdated(catalog, wanted, Edges(common.store(), common.reporter()))
     if common.json:
         output.print_json([{"definition": d, "package": n, "locked": o, "newest": v} for d, n, o, v in rows])
     elif rows:

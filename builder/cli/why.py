@@ -19,17 +19,17 @@ def command(common: Common, package: str, image: str) -> None:
     Example:
       imgbuild why openssl nova-api
     """
-    from builder.pipeline import locking, packages
+    from builder.pipeline import locking, packages, selection
     from builder.resolve import locking as resolving
 
     catalog = common.catalog()
-    wanted = locking.images(catalog, [image])
-    locks = locking.read(wanted, packages.architecture(catalog))
-    chain = tuple(locks[part.name] for part in wanted[0].chain() if part.name in locks)
+    definition = selection.images(catalog, [image])[0]
+    locks = locking.read(definition.chain(), packages.architecture(catalog))
+    chain = tuple(locks[part.key] for part in definition.chain() if part.key in locks)
     found = resolving.why(chain, package)
     if common.json:
         output.print_json([{"package": p.name, "version": p.version, "definition": d, "why": p.why} for d, p in found])
         return
-    for depth, (definition, one) in enumerate(found):
-        print(f"{'  ' * depth}{one.name} {one.version} ({definition})")
+    for depth, (name, one) in enumerate(found):
+        print(f"{'  ' * depth}{one.name} {one.version} ({name})")
     print(f"{'  ' * len(found)}{found[-1][1].why}")

@@ -14,6 +14,7 @@ from builder.model.lock import (
     BuiltLayer,
     Grouping,
     Lock,
+    LockedAnswer,
     LockedGroup,
     LockedPackage,
     LockedSource,
@@ -68,7 +69,7 @@ def text(locks: LockFile) -> str:
         for name in ("architecture", "rules", "fingerprint", "stands_on"):
             parts.append(f"  {name}: {json.dumps(getattr(lock, name))}\n")
         parts.append(f"  bins: {lock.grouping.bins}\n  alone: {json.dumps(lock.grouping.alone)}\n")
-        for name in ("sources", "packages", "users", "groups", "compiler", "clock", "built"):
+        for name in ("sources", "packages", "users", "groups", "answers", "compiler", "clock", "built"):
             rows = getattr(lock, name)
             if rows:
                 parts.append(f"  {name}:\n" + _lines(rows, "  "))
@@ -93,6 +94,7 @@ def _lock(data: dict[str, Any]) -> Lock:
         grouping=Grouping(int(data["bins"]), tuple(data["alone"])),
         compiler=_rows(LockedPackage, data.get("compiler", ())),
         clock=_rows(LockedPackage, data.get("clock", ())),
+        answers=_rows(LockedAnswer, data.get("answers", ())),
         built=_rows(BuiltLayer, data.get("built", ())),
     )
 

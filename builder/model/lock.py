@@ -66,6 +66,16 @@ class LockedSource:
     valid_until: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LockedAnswer:
+    """The answer to a debconf question, as debconf-set-selections(1) takes it."""
+
+    package: str
+    question: str
+    type: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class Grouping:
     """How the packages of a definition fall into layers, by source package.
@@ -81,12 +91,17 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True, order=True)
 class BuiltLayer:
-    """What a layer turned out to be, once built."""
+    """What a layer turned out to be, once built.
+
+    Attributes:
+        newest: of a package layer: the newest time among its packages, in seconds since 1970.
+    """
 
     cache_key: CacheKey
     digest: Digest
     diff_id: Digest
     size: int
+    newest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,7 @@ class Lock:
         architecture: Debian's name of it.
         fingerprint: hash of what the definition gives to resolving.
         stands_on: digest of the lock below; None at the bottom.
+        answers: to debconf questions.
         compiler: at the bottom of a chain, the packages that compile byte code for all of it.
         clock: there too, the package whose library shows scripts the time of the rules (libfaketime); empty if the
             distribution has none.
@@ -116,6 +132,7 @@ class Lock:
     grouping: Grouping
     compiler: tuple[LockedPackage, ...] = ()
     clock: tuple[LockedPackage, ...] = ()
+    answers: tuple[LockedAnswer, ...] = ()
     built: tuple[BuiltLayer, ...] = ()
 
     def with_built(self, built: tuple[BuiltLayer, ...]) -> Lock:

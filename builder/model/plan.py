@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
-from builder.model.lock import LockedGroup, LockedPackage, LockedUser
+from builder.model.lock import LockedAnswer, LockedGroup, LockedPackage, LockedUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,6 @@ class FileEntry:
     mode: int
     content: Digest | None = None
     target: str = ""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class DebconfAnswer:
-    """A line for debconf-set-selections."""
-
-    package: str
-    question: str
-    type: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -126,7 +116,7 @@ class StateLayerPlan:
     create_users: tuple[str, ...]
     user_groups: tuple[tuple[str, str], ...]
     early_files: tuple[FileEntry, ...]
-    debconf: tuple[DebconfAnswer, ...]
+    debconf: tuple[LockedAnswer, ...]
     statoverrides: tuple[StatOverrideEntry, ...]
     alternatives: tuple[tuple[str, str], ...]
     generated: tuple[str, ...]

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from builder import transports
-from builder.errors import FetchError, MakeError, StaleLock
+from builder.errors import FetchError, MakeError, PackageGone, StaleLock
 from builder.formats import lockfile
 from builder.make import assemble
-from builder.model.digest import Digest
-from builder.model.lock import Lock, LockedPackage
-from builder.model.plan import ImagePlan, Plan
-from builder.pipeline import locking, making, packages
+from builder.model.digest import CacheKey, Digest
+from builder.model.lock import BuiltLayer, Lock, LockedPackage, LockFile
+from builder.model.plan import ImagePlan, LayerPlan, Plan, RecordsLayerPlan
+from builder.pipeline import locking, making, packages, selection
 from builder.pipeline.edges import Edges
+from builder.pipeline.locking import Locks
 from builder.plan import planner
-from dsl.catalog import Catalog, CatalogComponent, Definition
-from dsl.errors import ImgbuildError
+from builder.transports.oci_layout import LayoutBlobs
+from dsl import checks
+from dsl.catalog import Catalog, Definition
+from dsl.errors import DefinitionError, ImgbuildError
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of one image.
+    """What became of one image, or of a target that named none.
 
     Attributes:
-        status: ``built``, ``reused``, ``failed`` or ``skipped``.
+        status: ``built``, ``reused``, ``failed`` or ``skipped`` (a layer that it stands on failed).
         made, reused: numbers of layers.
         size: of all its layers, compressed, in bytes.
         seconds: of the whole run until it was written.
@@ -59,40 +63,50 @@ class Built:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """An image to be built, with the locks that hold for it."""
+
+    image: Definition
+    locks: Locks
+    plan: ImagePlan
+
+
 def build(
     catalog: Catalog, targets: Iterable[str], destinations: tuple[str, ...], edges: Edges, *, locked: bool = False
 ) -> tuple[Built, ...]:
-    """Make the images of some targets and write them to each destination.
+    """Make the images of some targets and write them to each destination; a failed one does not end the others.
 
     Args:
         targets: none for everything.
         locked: refuse a lock that cannot be used, instead of locking anew or building a ``-dev`` image.
 
     Raises:
-        StaleLock: a lock does not fit and ``locked`` is set.
-        ImgbuildError: a definition is wrong, or nothing could be begun.
+        ImgbuildError: nothing could be begun.
     """
     started = time.monotonic()
     ways = tuple(transports.parse_target(destination) for destination in destinations)
-    images = locking.images(catalog, targets)
-    architecture = packages.architecture(catalog)
-    locks = _usable_locks(catalog, images, architecture, edges, locked=locked or catalog.workspace.locked)
-    plan_ = _plan(catalog, images, locks, edges)
+    locked = locked or catalog.workspace.locked
+    failed: list[Built] = []
+    jobs: list[_Job] = []
+    for images in _by_component(catalog, targets, failed):
+        try:
+            jobs += _ready(catalog, images, edges, locked=locked)
+        except ImgbuildError as error:
+            failed += [_failure(image.name, error) for image in images]
     try:
-        made = making.make(
-            plan_.layers(), edges.store, _fetcher(catalog, images, locks, edges), edges.jobs, edges.reporter
-        )
+        made = _make(catalog, jobs, ways, edges)
     except FetchError as error:
-        if locked or catalog.workspace.locked or error.status not in (404, 410):
+        if locked or not error.gone:
             raise
-        edges.reporter.warn(f"{error.message}: this is a -dev build from the nearest newer packages")
-        locks = locking.dev(catalog, images, locks, edges)
-        plan_ = _plan(catalog, images, locks, edges, dev=True)
-        made = making.make(
-            plan_.layers(), edges.store, _fetcher(catalog, images, locks, edges), edges.jobs, edges.reporter
-        )
-    built = tuple(_write(image, made, ways, edges, started) for image in plan_.images)
-    return built
+        gone = frozenset(package.sha256 for package in error.gone)
+        edges.reporter.warn(error.message)
+        jobs = _without(catalog, jobs, gone, edges)
+        made = _make(catalog, jobs, ways, edges)
+    built = tuple(_write(job, made, ways, edges, started) for job in jobs)
+    if not locked:
+        _remember([job for job in jobs if job.plan.revision], made)
+    return (*built, *failed)
 
 
 def plan(catalog: Catalog, targets: Iterable[str], edges: Edges) -> Plan:
@@ -101,51 +115,84 @@ def plan(catalog: Catalog, targets: Iterable[str], edges: Edges) -> Plan:
     Raises:
         StaleLock: a lock does not fit.
     """
-    images = locking.images(catalog, targets)
+    jobs = _ready(catalog, selection.images(catalog, targets), edges, locked=True)
+    return Plan(tuple(job.plan for job in jobs))
+
+
+def _by_component(catalog: Catalog, targets: Iterable[str], failed: list[Built]) -> list[tuple[Definition, ...]]:
+    names = tuple(targets)
+    found: dict[str, Definition] = {}
+    for name in names or tuple(component.name for component in catalog.components):
+        try:
+            images = catalog.find(name)
+            problems = checks.of(catalog, selection.definitions(images))
+            if problems:
+                raise DefinitionError(problems)
+            found |= {image.key: image for image in images}
+        except ImgbuildError as error:
+            failed.append(_failure(name, error))
+    if not names:
+        failed += [_failure(folder.name, DefinitionError(problems)) for folder, problems in catalog.broken.items()]
+    components: dict[str, list[Definition]] = {}
+    for image in found.values():
+        components.setdefault(image.component or image.name, []).append(image)
+    return [tuple(images) for images in components.values()]
+
+
+def _ready(catalog: Catalog, images: tuple[Definition, ...], edges: Edges, *, locked: bool) -> list[_Job]:
     architecture = packages.architecture(catalog)
-    return _plan(catalog, images, _usable_locks(catalog, images, architecture, edges, locked=True), edges)
+    wanted = selection.definitions(images)
+    locks = locking.read(wanted, architecture)
+    reasons = locking.stale(catalog, wanted, locks, architecture)
+    plans = {} if reasons else locking.drafts(catalog, images, locks, edges)
+    known = locking.revisions(catalog, images)
+    reasons = reasons or locking.misrevised(plans, known)
+    if reasons and locked:
+        first = next(one for one in wanted if one.key in reasons)
+        hint = f"run `imgbuild lock {first.component or first.name}`"
+        raise StaleLock(f"the lock of {first.name} cannot be used: {reasons[first.key]}", hint)
+    if reasons:
+        try:
+            locking.lock(catalog, selection.standing_on(images), edges)
+        except PackageGone as error:
+            edges.reporter.warn(error.message)
+            return _dev(catalog, images, locks, frozenset({error.sha256}), edges)
+        locks, known = locking.read(wanted, architecture), locking.revisions(catalog, images)
+        plans = locking.drafts(catalog, images, locks, edges)
+    return [_Job(image, locks, planner.at_revision(plans[image.key], known[image.key].revision)) for image in images]
 
 
-def _usable_locks(
-    catalog: Catalog, images: tuple[Definition, ...], architecture: str, edges: Edges, *, locked: bool
-) -> dict[str, Lock]:
-    locks = locking.read(images, architecture)
-    reasons = locking.stale(catalog, images, locks, architecture)
-    if not reasons:
-        return locks
-    if locked:
-        name, reason = next(iter(reasons.items()))
-        target = next((x.component or x.name for image in images for x in image.chain() if x.name == name), name)
-        raise StaleLock(f"the lock of {name} cannot be used: {reason}", f"run `imgbuild lock {target}`")
-    locking.lock_images(catalog, images, edges)
-    return locking.read(images, architecture)
+def _dev(
+    catalog: Catalog, images: tuple[Definition, ...], locks: Locks, gone: frozenset[str], edges: Edges
+) -> list[_Job]:
+    made = locking.dev(catalog, selection.definitions(images), locks, gone, edges)
+    plans = locking.drafts(catalog, images, made, edges)
+    return [_Job(image, made, plans[image.key]) for image in images]
 
 
-def _plan(
-    catalog: Catalog, images: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges, *, dev: bool = False
-) -> Plan:
-    contents = packages.contents(images, edges.store)
-    plans = []
-    for image in images:
-        component = component_of(catalog, image)
-        chain = locking.chain(image, locks)
-        version = locking.version(component, chain)
-        revision = 0
-        if not dev:
-            known = lockfile.read(image.lock_path).revisions
-            draft = planner.image(component, chain, contents, catalog.workspace.defaults, version, 1)
-            revision = planner.revise(known, draft).revision
-        plans.append(planner.image(component, chain, contents, catalog.workspace.defaults, version, revision))
-    return Plan(tuple(plans))
+def _without(catalog: Catalog, jobs: list[_Job], gone: frozenset[str], edges: Edges) -> list[_Job]:
+    """The same images, those that need a package that is gone as ``-dev`` builds from the nearest newer ones."""
+    hit = [job for job in jobs if any(_needs(job.locks[part.key], gone) for part in job.image.chain())]
+    locks = {part.key: job.locks[part.key] for job in hit for part in job.image.chain()}
+    made = {job.image.key: job for job in _dev(catalog, tuple(job.image for job in hit), locks, gone, edges)}
+    return [made.get(job.image.key, job) for job in jobs]
 
 
-def component_of(catalog: Catalog, image: Definition) -> CatalogComponent:
-    """The component that an image definition belongs to."""
-    return next(c for c in catalog.components if c.name == image.component)
+def _needs(lock: Lock, gone: frozenset[str]) -> bool:
+    return any(package.sha256 in gone for package in (*lock.packages, *lock.compiler, *lock.clock))
+
+
+def _make(catalog: Catalog, jobs: list[_Job], ways: tuple[transports.Target, ...], edges: Edges) -> making.Made:
+    locks = {part.key: job.locks[part.key] for job in jobs for part in job.image.chain()}
+    known = {layer.cache_key: layer for lock in locks.values() for layer in lock.built}
+    places = tuple(LayoutBlobs(Path(way.path)) for way in ways if way.kind == "oci")
+    fetch = _fetcher(catalog, tuple(job.image for job in jobs), edges)
+    layers = Plan(tuple(job.plan for job in jobs)).layers()
+    return making.make(layers, edges.store, fetch, edges.jobs, edges.reporter, built=known, places=places)
 
 
 def _fetcher(
-    catalog: Catalog, images: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges
+    catalog: Catalog, images: tuple[Definition, ...], edges: Edges
 ) -> Callable[[tuple[LockedPackage, ...]], None]:
     def fetch(wanted: tuple[LockedPackage, ...]) -> None:
         packages.fetch(catalog, images, wanted, edges)
@@ -153,19 +200,25 @@ def _fetcher(
     return fetch
 
 
-def _write(
-    plan_: ImagePlan, made: making.Made, ways: tuple[transports.Target, ...], edges: Edges, started: float
-) -> Built:
+def _failure(name: str, error: ImgbuildError, tag: str = "", status: str = "failed") -> Built:
+    return Built(name, tag, status, because=error.message, error=error)
+
+
+def _write(job: _Job, made: making.Made, ways: tuple[transports.Target, ...], edges: Edges, started: float) -> Built:
+    plan_ = job.plan
     try:
         making.require(made, plan_.layers)
         image = assemble.image(plan_, made.layers, edges.store)
         for way in ways:
-            transports.write(image, way, _named(plan_))
+            transports.write(image, way, _named(job))
     except OSError as error:
-        reason = MakeError(f"{plan_.image} cannot be written: {error.strerror or error}")
-        return Built(plan_.image, plan_.tag, "failed", because=reason.message, error=reason)
+        return _failure(
+            plan_.image, MakeError(f"{plan_.image} cannot be written: {error.strerror or error}"), plan_.tag
+        )
     except ImgbuildError as error:
-        return Built(plan_.image, plan_.tag, "failed", because=error.message, error=error)
+        own = error in (made.outcome.errors.get(layer.cache_key) for layer in _own(plan_))
+        status = "failed" if own or error not in made.outcome.errors.values() else "skipped"
+        return _failure(plan_.image, error, plan_.tag, status)
     reused = sum(layer.cache_key in made.reused for layer in plan_.layers)
     return Built(
         plan_.image,
@@ -179,7 +232,16 @@ def _write(
     )
 
 
-def _named(plan_: ImagePlan) -> transports.Named:
+def _own(plan_: ImagePlan) -> list[LayerPlan]:
+    return [layer for layer in plan_.layers if _definition(layer) == plan_.image]
+
+
+def _definition(layer: LayerPlan) -> str:
+    return layer.state.definition if isinstance(layer, RecordsLayerPlan) else layer.definition
+
+
+def _named(job: _Job) -> transports.Named:
+    plan_ = job.plan
     annotations = {
         "org.imgbuild.component": plan_.component,
         "org.imgbuild.image": plan_.image,
@@ -187,4 +249,33 @@ def _named(plan_: ImagePlan) -> transports.Named:
         "org.imgbuild.revision": str(plan_.revision),
         "org.imgbuild.content-key": str(plan_.content_key),
     }
-    return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations)
+    slice_ = LockFile(tuple(replace(job.locks[part.key], built=()) for part in job.image.chain()))
+    lock = lockfile.text(slice_).encode()
+    return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations, lock)
+
+
+def _remember(jobs: list[_Job], made: making.Made) -> None:
+    """Write into locks what their layers turned out to be; those from elsewhere are left alone."""
+    rows: dict[str, dict[CacheKey, BuiltLayer]] = {}
+    for job in jobs:
+        for part in job.image.chain():
+            if part.foreign:
+                continue
+            for plan_layer in job.plan.layers:
+                done = made.layers.get(plan_layer.cache_key)
+                if done and _definition(plan_layer) == part.name:
+                    layer = done.layer
+                    row = BuiltLayer(done.cache_key, layer.digest, layer.diff_id, layer.size, done.newest)
+                    rows.setdefault(part.key, {})[done.cache_key] = row
+    files: dict[Path, LockFile] = {}
+    for job in jobs:
+        for part in job.image.chain():
+            file = files.get(part.lock_path) or lockfile.read(part.lock_path)
+            lock = file.get(part.name, job.locks[part.key].architecture)
+            if lock and part.key in rows:
+                changed = lock.with_built(tuple(rows.pop(part.key).values()))
+                file = replace(file, locks=tuple(changed if one is lock else one for one in file.locks))
+            files[part.lock_path] = file
+    for path, file in files.items():
+        if file.locks:
+            locking.write_file(path, file)

@@ -6,20 +6,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.errors import UsageError
+from builder.errors import StaleLock
 from builder.formats import lockfile
-from builder.model.digest import Digest
-from builder.model.lock import RULES, Lock, LockedGroup, LockedPackage, LockedUser, LockFile
+from builder.model.lock import RULES, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
+from builder.model.plan import ImagePlan
 from builder.pipeline import making, packages
 from builder.pipeline.edges import Edges
+from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
 from builder.plan.planner import Locked
 from builder.resolve import locking
+from builder.resolve.apt import AptRoot
 from builder.resolve.facts import fingerprint
 from builder.resolve.locking import LockDiff
 from builder.tools import files as files_
-from dsl import versions
-from dsl.catalog import Catalog, CatalogComponent, Definition
+from dsl.catalog import Catalog, Definition
+
+Locks = Mapping[str, Lock]
+"""Locks by the key of their definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,136 +36,198 @@ class LockChange:
     difference: LockDiff
 
 
-def images(catalog: Catalog, targets: Iterable[str]) -> tuple[Definition, ...]:
-    """The image definitions that some targets mean; all of them if there is no target."""
-    names = tuple(targets) or tuple(component.name for component in catalog.components)
-    found: dict[str, Definition] = {}
-    for name in names:
-        for definition in catalog.find(name):
-            found.setdefault(f"{definition.component}/{definition.name}", definition)
-    return tuple(found.values())
-
-
-def definitions(images: Iterable[Definition]) -> tuple[Definition, ...]:
-    """Every definition of some images' chains once, those below before those above."""
-    found = {definition.name: definition for image in images for definition in image.chain()}
-    return tuple(sorted(found.values(), key=lambda definition: len(definition.chain())))
-
-
-def read(images: tuple[Definition, ...], architecture: str) -> dict[str, Lock]:
-    """The locks of all definitions of some images' chains, as they lie in their files, by definition."""
+def read(wanted: Iterable[Definition], architecture: str) -> dict[str, Lock]:
+    """The locks of some definitions: their own, else upstream's, which holds as long as it fits."""
     found: dict[str, Lock] = {}
     files: dict[Path, LockFile] = {}
-    for definition in definitions(images):
-        if definition.lock_path not in files:
-            files[definition.lock_path] = lockfile.read(definition.lock_path)
-        lock = files[definition.lock_path].get(definition.name, architecture)
-        if lock:
-            found[definition.name] = lock
+    for definition in wanted:
+        for path in (definition.lock_path, definition.upstream_lock_path):
+            if path is None:
+                continue
+            if path not in files:
+                files[path] = lockfile.read(path)
+            lock = files[path].get(definition.name, architecture)
+            if lock:
+                found[definition.key] = lock
+                break
     return found
 
 
-def chain(definition: Definition, locks: Mapping[str, Lock]) -> tuple[Locked, ...]:
+def chain(definition: Definition, locks: Locks) -> tuple[Locked, ...]:
     """A definition's chain with its locks, bottom first."""
-    return tuple(Locked(part, locks[part.name]) for part in definition.chain())
+    return tuple(Locked(part, locks[part.key]) for part in definition.chain())
 
 
-def stale(
-    catalog: Catalog, images: tuple[Definition, ...], locks: Mapping[str, Lock], architecture: str
-) -> dict[str, str]:
-    """Definitions whose lock cannot be used, and why; needs no network."""
+def stale(catalog: Catalog, wanted: Iterable[Definition], locks: Locks, architecture: str) -> dict[str, str]:
+    """Definitions whose lock cannot be used, by key, and why; needs no network.
+
+    Args:
+        wanted: those below before those above.
+    """
     reasons: dict[str, str] = {}
-    digests: dict[str, Digest] = {}
-    for definition in definitions(images):
-        lock, below = locks.get(definition.name), definition.extends
-        if lock is None:
-            reasons[definition.name] = f"there is no lock for {architecture}"
-        elif lock.rules != RULES:
-            reasons[definition.name] = f"it was made by rules {lock.rules}, these are {RULES}"
-        elif lock.fingerprint != fingerprint(packages.facts(catalog, definition, architecture)):
-            reasons[definition.name] = "the definition has changed"
-        elif below and (below.name in reasons or lock.stands_on != digests[below.name]):
-            reasons[definition.name] = f"the lock of {below.name} below it has changed"
-        else:
-            digests[definition.name] = locking.lock_digest(lock)
+    for definition in wanted:
+        below = definition.extends
+        if below and below.key in reasons:
+            reasons[definition.key] = f"the lock of {below.name} below it cannot be used"
+            continue
+        reason = _misfit(catalog, definition, locks.get(definition.key), locks, architecture)
+        if reason:
+            reasons[definition.key] = reason
     return reasons
 
 
-def check(catalog: Catalog, targets: Iterable[str]) -> dict[str, str]:
-    """Locks of some targets that do not fit their definitions, and why."""
-    wanted, architecture = images(catalog, targets), packages.architecture(catalog)
-    return stale(catalog, wanted, read(wanted, architecture), architecture)
+def _misfit(catalog: Catalog, definition: Definition, lock: Lock | None, locks: Locks, architecture: str) -> str | None:
+    if lock is None:
+        return f"there is no lock for {architecture}"
+    if lock.rules != RULES:
+        return f"it was made by rules {lock.rules}, these are {RULES}"
+    if lock.fingerprint != fingerprint(packages.facts(catalog, definition, architecture)):
+        return "the definition has changed"
+    below = definition.extends
+    if below and lock.stands_on != locking.lock_digest(locks[below.key]):
+        return f"the lock of {below.name} below it has changed"
+    return None
 
 
-def version(component: CatalogComponent, locked: tuple[Locked, ...]) -> str:
-    """The version of the product: literal, or that of the package that carries it.
+def revisions(catalog: Catalog, images: Iterable[Definition]) -> dict[str, Revision]:
+    """The revisions that locks give to images, by key."""
+    files: dict[Path, LockFile] = {}
+    found: dict[str, Revision] = {}
+    for image in images:
+        if image.lock_path not in files:
+            files[image.lock_path] = lockfile.read(image.lock_path)
+        known = next((x for x in files[image.lock_path].revisions if x.image == image.name), None)
+        if known:
+            found[image.key] = known
+    return found
 
-    Raises:
-        UsageError: the package is not in the lock of the chain.
-    """
-    rule = component.model.version
-    if isinstance(rule, str):
-        return rule
-    name = rule.from_.removeprefix("apt/")
-    found = next((p.version for x in reversed(locked) for p in x.lock.packages if p.name == name), None)
-    if found is None:
-        where = locked[-1].definition.name
-        raise UsageError(f"the version of {component.name} is that of {name}, which {where} does not have")
-    return versions.product_version(found)
+
+def drafts(catalog: Catalog, images: Iterable[Definition], locks: Locks, edges: Edges) -> dict[str, ImagePlan]:
+    """The plans of images, by key, without a revision."""
+    wanted = tuple(images)
+    contents = packages.contents(wanted, edges.store)
+    defaults = catalog.workspace.defaults
+    return {
+        image.key: planner.image(catalog.component_of(image), chain(image, locks), contents, defaults)
+        for image in wanted
+    }
+
+
+def misrevised(plans: Mapping[str, ImagePlan], known: Mapping[str, Revision]) -> dict[str, str]:
+    """Images whose content is not that of the revision in their lock, by key, and why."""
+    reasons: dict[str, str] = {}
+    for key, plan in plans.items():
+        revision = known.get(key)
+        if revision is None:
+            reasons[key] = "it has no revision"
+        elif (revision.version, revision.content_key) != (plan.version, plan.content_key):
+            reasons[key] = f"what it holds or how it runs is not what r{revision.revision} is"
+    return reasons
+
+
+def check(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, str]:
+    """Names of definitions whose locks do not fit them, and why."""
+    architecture = packages.architecture(catalog)
+    locks = read(selection.definitions, architecture)
+    reasons = stale(catalog, selection.definitions, locks, architecture)
+    sound = [image for image in selection.images if not any(part.key in reasons for part in image.chain())]
+    reasons |= misrevised(drafts(catalog, sound, locks, edges), revisions(catalog, sound))
+    return {
+        definition.name: reasons[definition.key] for definition in selection.definitions if definition.key in reasons
+    }
 
 
 def lock(
-    catalog: Catalog, targets: Iterable[str], edges: Edges, *, update: bool = False, regroup: bool = False
+    catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False
 ) -> tuple[LockChange, ...]:
-    """Lock the chains of some targets, bottom-up, and write the lock files.
+    """Lock what is selected, bottom-up, and write the lock files.
+
+    What is locked and fits is left alone; so locking a component never moves what it stands on.
 
     Args:
-        update: move to the newest versions; else what is locked is kept.
-        regroup: group packages into layers anew.
+        update: move the definitions that were asked for to the newest versions.
+        regroup: group their packages into layers anew.
+
+    Raises:
+        StaleLock: a lock from elsewhere, which is never written, does not fit.
+        Unsatisfiable: there is no answer that leaves what lies below alone.
     """
-    return lock_images(catalog, images(catalog, targets), edges, update=update, regroup=regroup)
-
-
-def lock_images(
-    catalog: Catalog, wanted: tuple[Definition, ...], edges: Edges, *, update: bool = False, regroup: bool = False
-) -> tuple[LockChange, ...]:
-    """The same for image definitions."""
     architecture = packages.architecture(catalog)
-    old = read(wanted, architecture)
+    old = read(selection.definitions, architecture)
+    indexes = _Indexes(catalog, edges)
     locks: dict[str, Lock] = {}
     changes = []
-    updated: set[str] = set()
-    for definition in definitions(wanted):
-        facts = packages.facts(catalog, definition, architecture)
-        apt = packages.apt_root(catalog, definition, edges)
-        if apt.name not in updated:
-            edges.reporter.step("reading package indexes")
-            apt.update()
-            updated.add(apt.name)
-        edges.reporter.step(f"locking {definition.name}")
-        before = old.get(definition.name)
-        below = tuple(locks[part.name] for part in definition.chain()[:-1])
-        found = locking.resolve(facts, below, before, apt, update=update)
-        grouping = groups.grouping(found, before.grouping if before and not regroup else None, definition.kind)
-        users, group_numbers = accounts.declared(definition.model, accounts.numbers(below))
-        users, group_numbers = _with_learnt(users, group_numbers, before)
-        compiler = locking.compiler(facts, before, apt) if definition.extends is None else ()
-        clock = locking.clock(facts, before, apt) if definition.extends is None else ()
-        made = locking.lock(facts, below, found, users, group_numbers, grouping, compiler, clock, apt)
-        if (
-            before is None
-            or before.packages != found
-            or before.fingerprint != made.fingerprint
-            or before.clock != clock
-        ):
-            made = _learn(catalog, definition, {**locks, definition.name: made}, edges)
+    for definition in selection.definitions:
+        before = old.get(definition.key)
+        moving = (update or regroup) and definition.key in selection.asked
+        reason = _misfit(catalog, definition, before, locks, architecture)
+        if before is not None and reason is None and not moving:
+            made = before
+        elif definition.foreign:
+            raise StaleLock(
+                f"the lock of {definition.name} cannot be used: {reason or 'it comes from elsewhere'}",
+                "it comes from elsewhere and is never written: use another commit of it, or change it by an overlay",
+            )
         else:
-            made = replace(made, users=before.users, groups=before.groups)
-        locks[definition.name] = made
-        difference = locking.difference(before.packages if before else (), found)
+            edges.reporter.step(f"locking {definition.name}")
+            apt = indexes.of(definition)
+            made = _locked(
+                catalog, definition, before, locks, apt, edges, update=update and moving, regroup=regroup and moving
+            )
+        locks[definition.key] = made
+        difference = locking.difference(before.packages if before else (), made.packages)
         changes.append(LockChange(definition.name, definition.lock_path, made, difference))
-    _write(catalog, wanted, locks, edges)
+    _write(catalog, selection, old, locks, edges)
     return tuple(changes)
+
+
+class _Indexes:
+    """Private apts whose indexes are brought up to date once."""
+
+    def __init__(self, catalog: Catalog, edges: Edges) -> None:
+        self._catalog, self._edges = catalog, edges
+        self._updated: set[str] = set()
+
+    def of(self, definition: Definition) -> AptRoot:
+        """The apt of a definition."""
+        apt = packages.apt_root(self._catalog, definition, self._edges)
+        if apt.name not in self._updated:
+            self._edges.reporter.step("reading package indexes")
+            apt.update()
+            self._updated.add(apt.name)
+        return apt
+
+
+def _locked(
+    catalog: Catalog, definition: Definition, before: Lock | None, locks: Locks, apt: AptRoot, edges: Edges, *,
+    update: bool = False, regroup: bool = False, gone: frozenset[str] = frozenset(),
+) -> Lock:  # fmt: skip
+    """Resolve one definition on top of the locks below it.
+
+    Args:
+        gone: sha256 of locked packages that cannot be had any more.
+    """
+    facts = packages.facts(catalog, definition, packages.architecture(catalog))
+    below = tuple(locks[part.key] for part in definition.chain()[:-1])
+    found = locking.resolve(facts, below, before, apt, update=update, available=lambda p: p.sha256 not in gone)
+    grouping = groups.grouping(found, before.grouping if before and not regroup else None, definition.kind)
+    users, group_numbers = accounts.declared(definition.model, accounts.numbers(below))
+    users, group_numbers = _with_learnt(users, group_numbers, before)
+    compiler: tuple[LockedPackage, ...] = ()
+    clock: tuple[LockedPackage, ...] = ()
+    if definition.extends is None:
+        kept = before if before and not any(p.sha256 in gone for p in (*before.compiler, *before.clock)) else None
+        compiler, clock = locking.compiler(facts, kept, apt), locking.clock(facts, kept, apt)
+    made = locking.lock(
+        facts, below, found, apt, users=users, groups=group_numbers, grouping=grouping,
+        answers=planner.answers(definition.model), compiler=compiler, clock=clock,
+    )  # fmt: skip
+    same = before is not None and (before.packages, before.fingerprint, before.clock, before.answers, before.rules) == (
+        found, made.fingerprint, clock, made.answers, made.rules,
+    )  # fmt: skip
+    if before is not None and same:
+        return replace(made, users=before.users, groups=before.groups)
+    return _learn(catalog, definition, {**locks, definition.key: made}, edges)
 
 
 def _with_learnt(
@@ -176,9 +242,9 @@ def _with_learnt(
     return tuple(sorted(users)), tuple(sorted(group_numbers))
 
 
-def _learn(catalog: Catalog, definition: Definition, locks: Mapping[str, Lock], edges: Edges) -> Lock:
+def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges) -> Lock:
     """Configure once without holding scripts to numbers, and lock those that they allocate."""
-    lock_ = locks[definition.name]
+    lock_ = locks[definition.key]
     contents = packages.contents([definition], edges.store)
     compression = catalog.workspace.defaults.compression
     plan = planner.state_layer(chain(definition, locks), contents, compression, learn=True)
@@ -189,75 +255,92 @@ def _learn(catalog: Catalog, definition: Definition, locks: Mapping[str, Lock], 
     made = making.make((plan,), edges.store, fetch, edges.jobs, edges.reporter)
     making.require(made, (plan,))
     found = made.layers[plan.cache_key]
-    below = [locks[part.name] for part in definition.chain()[:-1]]
-    known_users = {user.name for one in below for user in one.users}
-    known_groups = {group.name for one in below for group in one.groups}
-    users = {u.name: u for u in found.users if u.name not in known_users}
-    numbers = {g.name: g for g in found.groups if g.name not in known_groups}
-    users |= {user.name: user for user in lock_.users if user.name in users or user.name in definition.model.users}
-    return replace(lock_, users=tuple(sorted(users.values())), groups=tuple(sorted(numbers.values())))
+    below = [locks[part.key] for part in definition.chain()[:-1]]
+    fixed = replace(
+        lock_,
+        users=tuple(user for user in lock_.users if user.name in {u.name for u in found.users} | definition.model.users.keys()),
+        groups=tuple(group for group in lock_.groups if group.name in {g.name for g in found.groups}),
+    )  # fmt: skip
+    users, numbers = accounts.learnt(found.users, found.groups, fixed, below, _above(catalog, definition))
+    return replace(lock_, users=users, groups=numbers)
 
 
-def _write(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges) -> None:
-    contents = packages.contents(wanted, edges.store)
+def _above(catalog: Catalog, definition: Definition) -> tuple[Lock, ...]:
+    """The locks of what stands on a definition: their numbers are taken."""
+    every = definitions(image for component in catalog.components for image in component.images)
+    standing = [one for one in every if definition.key in {part.key for part in one.chain()[:-1]}]
+    return tuple(read(standing, packages.architecture(catalog)).values())
+
+
+def _write(catalog: Catalog, selection: Selection, old: Locks, locks: Locks, edges: Edges) -> None:
     files: dict[Path, LockFile] = {}
-    for definition in definitions(wanted):
-        path = definition.lock_path
-        file = files.get(path) or lockfile.read(path)
-        lock_ = locks[definition.name]
-        kept = tuple(x for x in file.locks if (x.name, x.architecture) != (lock_.name, lock_.architecture))
-        files[path] = replace(file, locks=(*kept, lock_))
-    for image in wanted:
-        component = next(c for c in catalog.components if c.name == image.component)
-        locked = chain(image, locks)
-        plan = planner.image(component, locked, contents, catalog.workspace.defaults, version(component, locked), 1)
-        file = files[image.lock_path]
-        revision = planner.revise(file.revisions, plan)
-        others = tuple(x for x in file.revisions if x.image != image.name)
-        files[image.lock_path] = replace(file, revisions=(*others, revision))
-    for path, file in files.items():
-        text = lockfile.text(file)
-        if not path.exists() or path.read_text() != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files_.write(path, text.encode())
+
+    def file(path: Path) -> LockFile:
+        if path not in files:
+            files[path] = lockfile.read(path)
+        return files[path]
+
+    for definition in selection.definitions:
+        lock_ = locks[definition.key]
+        if lock_ != old.get(definition.key):
+            path = definition.lock_path
+            others = tuple(x for x in file(path).locks if (x.name, x.architecture) != (lock_.name, lock_.architecture))
+            files[path] = replace(files[path], locks=(*others, lock_))
+    plans = drafts(catalog, (image for image in selection.images if not image.foreign), locks, edges)
+    for image in selection.images:
+        if image.foreign:
+            continue
+        known = file(image.lock_path)
+        revision = planner.revise(known.revisions, plans[image.key])
+        others_ = tuple(x for x in known.revisions if x.image != image.name)
+        files[image.lock_path] = replace(known, revisions=(*others_, revision))
+    for path, changed in files.items():
+        write_file(path, changed)
 
 
-def dev(catalog: Catalog, wanted: tuple[Definition, ...], locks: Mapping[str, Lock], edges: Edges) -> dict[str, Lock]:
-    """Locks in memory, in which packages that cannot be had any more have moved to the nearest newer ones."""
+def write_file(path: Path, locks: LockFile) -> None:
+    """Write a lock file if it says something new."""
+    text = lockfile.text(locks)
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files_.write(path, text.encode())
+
+
+def dev(
+    catalog: Catalog, wanted: Iterable[Definition], locks: Locks, gone: frozenset[str], edges: Edges
+) -> dict[str, Lock]:
+    """Locks in memory, in which packages that cannot be had any more have moved to the nearest newer ones.
+
+    Args:
+        wanted: definitions, those below before those above.
+        gone: sha256 of the packages.
+    """
+    indexes = _Indexes(catalog, edges)
     architecture = packages.architecture(catalog)
     made: dict[str, Lock] = {}
-    for definition in definitions(wanted):
-        facts = packages.facts(catalog, definition, architecture)
-        apt = packages.apt_root(catalog, definition, edges)
-        apt.update()
-        before = locks[definition.name]
-        below = tuple(made[part.name] for part in definition.chain()[:-1])
-        found = locking.resolve(facts, below, before, apt, available=apt.available)
-        for old, new in locking.difference(before.packages, found).changed:
-            edges.reporter.warn(f"{definition.name}: {old.name} {old.version} is gone, {new.version} takes its place")
-        compiler = (
-            before.compiler if all(apt.available(p) for p in before.compiler) else locking.compiler(facts, None, apt)
-        )
-        clock = before.clock if all(apt.available(p) for p in before.clock) else locking.clock(facts, None, apt)
-        fresh = locking.lock(facts, below, found, before.users, before.groups, before.grouping, compiler, clock, apt)
-        made[definition.name] = _learn(catalog, definition, {**made, definition.name: fresh}, edges)
+    for definition in wanted:
+        before = locks.get(definition.key)
+        lost = before is not None and any(p.sha256 in gone for p in (*before.packages, *before.compiler, *before.clock))
+        if before is not None and not lost and _misfit(catalog, definition, before, made, architecture) is None:
+            made[definition.key] = before
+            continue
+        made[definition.key] = _locked(catalog, definition, before, made, indexes.of(definition), edges, gone=gone)
+        for one, new in locking.difference(before.packages if before else (), made[definition.key].packages).changed:
+            edges.reporter.warn(f"{definition.name}: {one.name} {one.version} is gone, {new.version} takes its place")
     return made
 
 
-def outdated(catalog: Catalog, targets: Iterable[str], edges: Edges) -> tuple[tuple[str, str, str, str], ...]:
+def outdated(catalog: Catalog, wanted: Iterable[Definition], edges: Edges) -> tuple[tuple[str, str, str, str], ...]:
     """Locked packages that have newer versions: (definition, package, locked, newest)."""
-    wanted, architecture = images(catalog, targets), packages.architecture(catalog)
-    locks = read(wanted, architecture)
-    rows, updated = [], set()
-    for definition in definitions(wanted):
-        lock_ = locks.get(definition.name)
+    wanted = tuple(wanted)
+    locks = read(wanted, packages.architecture(catalog))
+    indexes = _Indexes(catalog, edges)
+    rows = []
+    for definition in wanted:
+        lock_ = locks.get(definition.key)
         if lock_ is None:
             continue
-        apt = packages.apt_root(catalog, definition, edges)
-        if apt.name not in updated:
-            apt.update()
-            updated.add(apt.name)
-        newest = apt.newest(package.name for package in lock_.packages)
+        newest = indexes.of(definition).newest(package.name for package in lock_.packages)
         for package in lock_.packages:
             version_ = newest.get(package.name, package.version)
             if version_ != package.version:

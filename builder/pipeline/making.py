@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from builder.errors import MakeError
+from builder.errors import IntegrityError, MakeError
+from builder.formats import compress
 from builder.make import files_layer, package_layer, records_layer, state_layer
 from builder.model.digest import CacheKey
-from builder.model.lock import LockedPackage
+from builder.model.image import Blobs, Layer
+from builder.model.lock import BuiltLayer, LockedPackage
 from builder.model.plan import (
     FilesLayerPlan,
     LayerPlan,
@@ -39,13 +43,27 @@ def missing(plans: Iterable[LayerPlan], store: Store) -> tuple[LayerPlan, ...]:
     return tuple(plan for plan in plans if store.made(plan.cache_key) is None)
 
 
-def make(plans: tuple[LayerPlan, ...], store: Store, fetch: Fetch, jobs: int, reporter: Reporter) -> Made:
+def make(
+    plans: tuple[LayerPlan, ...],
+    store: Store,
+    fetch: Fetch,
+    jobs: int,
+    reporter: Reporter,
+    *,
+    built: Mapping[CacheKey, BuiltLayer] | None = None,
+    places: tuple[Blobs, ...] = (),
+) -> Made:
     """Make the layers that are missing, each once, in parallel.
 
     Args:
         plans: in an order in which each stands after those it needs.
         fetch: called once, with all packages that making needs.
+        built: what locks say that layers turned out to be.
+        places: where layers of the last release may lie.
     """
+    for plan in plans:
+        if built and plan.cache_key in built and store.made(plan.cache_key) is None:
+            _bring(plan, built[plan.cache_key], places, store)
     found = {plan.cache_key: made for plan in plans if (made := store.made(plan.cache_key))}
     reused = frozenset(found)
     todo: dict[CacheKey, LayerPlan] = {}
@@ -70,14 +88,33 @@ def make(plans: tuple[LayerPlan, ...], store: Store, fetch: Fetch, jobs: int, re
         made = outcome.results.get(key)
         if isinstance(made, MadeLayer):
             found[key] = made
+            if built and key in built and built[key].digest != made.layer.digest:
+                reporter.warn(f"a layer is {made.layer.digest}, the lock says {built[key].digest}: {key[:12]}")
     return Made(found, reused, outcome)
+
+
+def _bring(plan: LayerPlan, known: BuiltLayer, places: tuple[Blobs, ...], store: Store) -> None:
+    # What a layout holds may be damaged: it counts if it has the digest that the lock says.
+    for place in places:
+        with contextlib.suppress(KeyError, OSError, IntegrityError):
+            with place.open(known.digest) as source, store.writing() as writer:
+                shutil.copyfileobj(source, writer, 1 << 20)
+                if writer.digest != known.digest:
+                    raise IntegrityError("a layer is damaged", known.digest, writer.digest)
+            media_type = compress.MEDIA_TYPES[plan.compression]
+            layer = Layer(known.digest, known.diff_id, known.size, media_type)
+            store.keep(MadeLayer(plan.cache_key, layer, newest=known.newest))
+            return
 
 
 def _with_needed(plan: LayerPlan, store: Store) -> tuple[LayerPlan, ...]:
     # A state is computed on the unpacked states and files below it, a records layer on a state's status.
     needed: list[LayerPlan] = []
-    if isinstance(plan, RecordsLayerPlan) and store.made(plan.state.cache_key) is None:
-        needed += _with_needed(plan.state, store)
+    if isinstance(plan, RecordsLayerPlan):
+        state = store.made(plan.state.cache_key)
+        # A state that was brought from a layout comes without its status.
+        if state is None or state.status is None:
+            needed += _with_needed(plan.state, store)
     if isinstance(plan, StateLayerPlan):
         if plan.below and not _usable(plan.below, store):
             needed += _with_needed(plan.below, store)
@@ -86,7 +123,8 @@ def _with_needed(plan: LayerPlan, store: Store) -> tuple[LayerPlan, ...]:
 
 
 def _usable(state: StateLayerPlan, store: Store) -> bool:
-    return store.made(state.cache_key) is not None and store.tree(f"state-{state.cache_key}") is not None
+    made = store.made(state.cache_key)
+    return made is not None and made.status is not None and store.tree(f"state-{state.cache_key}") is not None
 
 
 def _trees(plans: Iterable[LayerPlan], store: Store) -> tuple[LockedPackage, ...]:

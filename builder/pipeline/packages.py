@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from builder.errors import UsageError
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
 from builder.pipeline.edges import Edges
+from builder.plan import planner
 from builder.resolve.apt import AptRoot
 from builder.resolve.facts import Facts, PackageSource
 from builder.tools import fetch as fetching
@@ -46,13 +48,13 @@ def contents(images: Iterable[Definition], store: Store) -> dict[tuple[str, str]
     """Put the files that definitions bring into the store.
 
     Returns:
-        Their digests by definition and path.
+        Their digests by their definition's key and their path.
     """
     found: dict[tuple[str, str], Digest] = {}
     for image in images:
         for definition in image.chain():
             for path, file in definition.model.files.items():
-                if (definition.name, path) in found or file.link is not None:
+                if (definition.key, path) in found or file.link is not None:
                     continue
                 if file.content is not None:
                     digest = store.add(file.content.encode())
@@ -61,7 +63,7 @@ def contents(images: Iterable[Definition], store: Store) -> dict[tuple[str, str]
                 else:
                     assert file.sha256 is not None, "checks see to it"
                     digest = Digest.from_hex(file.sha256)
-                found[definition.name, path] = digest
+                found[definition.key, path] = digest
     return found
 
 
@@ -78,6 +80,7 @@ def facts(catalog: Catalog, definition: Definition, architecture: str) -> Facts:
     told = {
         "users": {name: msgspec.structs.asdict(user) for name, user in found.users.items()},
         "groups": {name: group.gid for name, group in found.groups.items()},
+        "answers": [dataclasses.astuple(answer) for answer in planner.answers(found)],
     }
     return Facts(
         tuple(part.name for part in definition.chain()),

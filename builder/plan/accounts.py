@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from builder.model.lock import Lock, LockedGroup, LockedUser
 from dsl import model
@@ -74,3 +74,52 @@ def declared(definition: model.Definition, below: Numbers) -> tuple[tuple[Locked
         for name, user in definition.users.items()
     ]
     return tuple(sorted(users)), tuple(sorted(LockedGroup(name, gid) for name, gid in groups.items()))
+
+
+_DYNAMIC = range(100, 1000)
+"""Numbers that scripts allocate (Debian policy 9.2.2)."""
+
+
+def learnt(
+    users: Iterable[LockedUser],
+    groups: Iterable[LockedGroup],
+    fixed: Lock,
+    below: Sequence[Lock],
+    above: Sequence[Lock],
+) -> tuple[tuple[LockedUser, ...], tuple[LockedGroup, ...]]:
+    """The users and groups that configuring a definition made, with the numbers that they keep.
+
+    Args:
+        users, groups: all that were there afterwards.
+        fixed: has those whose numbers are settled.
+        above: the locks of what stands on the definition: a number that is locked there is taken, and a name that is
+            locked there brings its number along.
+    """
+    gids = {group.name: group.gid for lock in above for group in lock.groups} | {g.name: g.gid for g in fixed.groups}
+    uids = {user.name: user.uid for lock in above for user in lock.users} | {u.name: u.uid for u in fixed.users}
+    old_groups = {group.name for lock in below for group in lock.groups}
+    old_users = {user.name for lock in below for user in lock.users}
+    groups = tuple(groups)
+    taken = {group.gid for lock in (*below, *above, fixed) for group in lock.groups}
+    numbers: dict[str, int] = {}
+    for group in sorted(groups):
+        if group.name not in old_groups:
+            numbers[group.name] = gids[group.name] if group.name in gids else _free(group.gid, taken)
+            taken.add(numbers[group.name])
+    names = {group.gid: group.name for group in groups}
+    settled = {user.name: user for user in fixed.users}
+    taken = {user.uid for lock in (*below, *above, fixed) for user in lock.users}
+    found = dict(settled)
+    for user in sorted(users):
+        if user.name not in old_users and user.name not in settled:
+            uid = uids[user.name] if user.name in uids else _free(user.uid, taken)
+            taken.add(uid)
+            found[user.name] = replace(user, uid=uid, gid=numbers.get(names.get(user.gid, ""), user.gid))
+    return tuple(sorted(found.values())), tuple(sorted(LockedGroup(name, gid) for name, gid in numbers.items()))
+
+
+def _free(wanted: int, taken: set[int]) -> int:
+    # A script that gives a number of its own, outside of the range, means it.
+    if wanted not in taken or wanted not in _DYNAMIC:
+        return wanted
+    return next((number for number in _DYNAMIC if number not in taken), wanted)

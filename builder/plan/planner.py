@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from builder.errors import UsageError
 from builder.model.digest import CacheKey, Digest
-from builder.model.lock import RULES, Lock, LockedGroup, LockedUser, Revision
+from builder.model.lock import RULES, Lock, LockedAnswer, LockedGroup, LockedUser, Revision
 from builder.model.plan import (
-    DebconfAnswer,
     FileEntry,
     FilesLayerPlan,
     ImagePlan,
@@ -21,14 +21,16 @@ from builder.model.plan import (
     StatOverrideEntry,
 )
 from builder.plan import accounts, config, groups
-from dsl import model
+from dsl import model, versions
 from dsl.catalog import CatalogComponent, Definition
 
 Contents = Mapping[tuple[str, str], Digest]
-"""The digest of each file's bytes, by definition and path."""
+"""The digest of each file's bytes, by its definition's key and its path."""
 
 PLATFORM_FOLDERS = frozenset({"/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"})
 """Folders that every platform arranges itself: an image does not change their owners."""
+MAX_LAYERS = 125
+"""docker refuses to unpack an image of more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def file_entries(locked: Locked, numbers: accounts.Numbers, contents: Contents) 
     """Everything that the definition itself brings after its packages are configured."""
     definition = locked.definition.model
     entries = [
-        _file(locked.lock.name, path, file, numbers, contents)
+        _file(locked.definition, path, file, numbers, contents)
         for path, file in definition.files.items()
         if file.before is None
     ]
@@ -128,10 +130,14 @@ def image(
     chain: Sequence[Locked],
     contents: Contents,
     defaults: model.Defaults,
-    version: str,
-    revision: int,
 ) -> ImagePlan:
-    """One image: cold groups definition by definition, hot groups in one order, states, files, records."""
+    """One image: cold groups definition by definition, hot groups in one order, states, files, records.
+
+    It has no revision yet, as a ``-dev`` build has none.
+
+    Raises:
+        UsageError: the package that its version is read from is not there, or it has more layers than engines take.
+    """
     compression = defaults.compression
     packages = [plan for depth in range(1, len(chain) + 1) for plan in package_layers(chain[:depth], compression)]
     cold = [plan for plan in packages if not plan.hot]
@@ -150,22 +156,51 @@ def image(
     )
     layers: tuple[LayerPlan, ...] = (*cold, *hot, *upper, records)
     definition = chain[-1].definition
+    if len(layers) > MAX_LAYERS:
+        raise UsageError(
+            f"{definition.name} would have {len(layers)} layers; engines take {MAX_LAYERS}",
+            f"let it stand on fewer definitions, or group anew: imgbuild lock --regroup {component.name}",
+        )
+    version_ = version(component, chain)
     numbers = accounts.numbers(tuple(x.lock for x in chain))
     described = config.describe(component, definition, numbers, defaults)
     content_key = CacheKey.of("image", {"layers": [layer.cache_key for layer in layers], "config": described})
-    name = f"{version}-{component.overlay}" if component.overlay else version
-    tag = f"{name}-r{revision}" if revision else f"{name}-dev"
-    labelled = config.with_version(described, tag)
-    return ImagePlan(
+    name = f"{version_}-{component.overlay}" if component.overlay else version_
+    plan = ImagePlan(
         component.name,
         definition.name,
         name,
-        revision,
+        0,
         content_key,
         chain[-1].lock.architecture,
         layers,
-        json.dumps(labelled, sort_keys=True, ensure_ascii=False),
+        json.dumps(described),
     )
+    return at_revision(plan, 0)
+
+
+def at_revision(plan: ImagePlan, revision: int) -> ImagePlan:
+    """The plan with a revision in its labels; 0 for a ``-dev`` build."""
+    revised = replace(plan, revision=revision)
+    labelled = config.with_version(json.loads(plan.config), revised.tag)
+    return replace(revised, config=json.dumps(labelled, sort_keys=True, ensure_ascii=False))
+
+
+def version(component: CatalogComponent, chain: Sequence[Locked]) -> str:
+    """The version of the product: literal, or that of the package that carries it.
+
+    Raises:
+        UsageError: the package is not in the locks of the chain.
+    """
+    rule = component.model.version
+    if isinstance(rule, str):
+        return rule
+    name = rule.from_.removeprefix("apt/")
+    found = next((p.version for x in reversed(chain) for p in x.lock.packages if p.name == name), None)
+    if found is None:
+        where = chain[-1].definition.name
+        raise UsageError(f"the version of {component.name} is that of {name}, which {where} does not have")
+    return versions.product_version(found)
 
 
 def revise(old: tuple[Revision, ...], plan: ImagePlan) -> Revision:
@@ -192,15 +227,11 @@ def _state(
     numbers = accounts.numbers(tuple(x.lock for x in chain))
     early = tuple(
         sorted(
-            _file(locked.lock.name, path, file, numbers, contents)
+            _file(locked.definition, path, file, numbers, contents)
             for path, file in definition.files.items()
             if file.before == "configure"
         )
     )
-    debconf = tuple(
-        sorted(_answer(package, question, answer) for package, asked in definition.debconf.items()
-               for question, answer in asked.items())
-    )  # fmt: skip
     overrides = tuple(
         sorted(
             StatOverrideEntry(path, o.owner, o.group or o.owner, o.mode) for path, o in definition.statoverrides.items()
@@ -227,7 +258,7 @@ def _state(
             "create": create,
             "memberships": memberships,
             "early": [_plain(entry) for entry in early],
-            "debconf": [[a.package, a.question, a.type, a.value] for a in debconf],
+            "debconf": [[a.package, a.question, a.type, a.value] for a in locked.lock.answers],
             "statoverrides": [[o.path, o.owner, o.group, o.mode] for o in overrides],
             "alternatives": alternatives,
             "generated": generated,
@@ -249,7 +280,7 @@ def _state(
         create_users=create,
         user_groups=memberships,
         early_files=early,
-        debconf=debconf,
+        debconf=locked.lock.answers,
         statoverrides=overrides,
         alternatives=alternatives,
         generated=generated,
@@ -260,11 +291,13 @@ def _state(
     )
 
 
-def _file(definition: str, path: str, file: model.File, numbers: accounts.Numbers, contents: Contents) -> FileEntry:
+def _file(
+    definition: Definition, path: str, file: model.File, numbers: accounts.Numbers, contents: Contents
+) -> FileEntry:
     uid, gid = numbers.of(file.owner, file.group)
     if file.link is not None:
         return FileEntry(path, "link", uid, gid, 0o777, target=file.link)
-    return FileEntry(path, "file", uid, gid, int(file.mode, 8), contents[definition, path])
+    return FileEntry(path, "file", uid, gid, int(file.mode, 8), contents[definition.key, path])
 
 
 def _folder(path: str, folder: model.Ownership, numbers: accounts.Numbers) -> FileEntry:
@@ -272,12 +305,18 @@ def _folder(path: str, folder: model.Ownership, numbers: accounts.Numbers) -> Fi
     return FileEntry(path, "folder", uid, gid, int(folder.mode, 8))
 
 
-def _answer(package: str, question: str, answer: str | bool | int | model.Answer) -> DebconfAnswer:
+def answers(definition: model.Definition) -> tuple[LockedAnswer, ...]:
+    """The answers that a definition gives to debconf questions."""
+    asked = [(package, question, x) for package, found in definition.debconf.items() for question, x in found.items()]
+    return tuple(sorted(_answer(package, question, answer) for package, question, answer in asked))
+
+
+def _answer(package: str, question: str, answer: str | bool | int | model.Answer) -> LockedAnswer:
     if isinstance(answer, model.Answer):
         kind, value = answer.type, answer.value
     else:
         kind, value = ("boolean" if isinstance(answer, bool) else "string"), answer
-    return DebconfAnswer(package, question, kind, str(value).lower() if isinstance(value, bool) else str(value))
+    return LockedAnswer(package, question, kind, str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _plain(entry: FileEntry) -> list[str | int | None]:

@@ -12,7 +12,7 @@ from datetime import UTC
 from pathlib import Path
 from urllib.parse import unquote
 
-from builder.errors import ResolveError, SourceError, Unsatisfiable
+from builder.errors import PackageGone, ResolveError, SourceError, Unsatisfiable
 from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
@@ -95,7 +95,8 @@ class AptRoot:
             status = "".join(self._installed_stanza(package) for package in installed)
             (self._root / "status").write_text(status)
             wish = self._wish(wishes)
-            argv = ["apt-get", "install", "--print-uris", "-qq", "--yes", "--no-remove"]
+            # What lies below may have moved: packages that do not go with it any more move too.
+            argv = ["apt-get", "install", "--print-uris", "-qq", "--yes", "--no-remove", "--fix-broken"]
             argv += ["-o", f"APT::Install-Recommends={str(facts.recommends).lower()}", str(wish)]
             result = self._apt(*argv, check=False)
             if result.code != 0:
@@ -246,9 +247,10 @@ class AptRoot:
     def _installed_stanza(self, package: LockedPackage) -> str:
         fields = self.stanza(package)
         if fields is None:
-            raise ResolveError(
+            raise PackageGone(
                 f"{package.name} {package.version} is locked, but nothing is known of it any more",
-                "the mirror has dropped it: run `imgbuild lock --update`",
+                package.sha256,
+                "the mirror has dropped it: run `imgbuild lock --update` for the definition that has locked it",
             )
         skipped = {"Filename", "Size", "SHA256", "MD5sum", "SHA1", "Status", "Description-md5", "Tag"}
         lines = [f"{name}: {value}" for name, value in fields.items() if name not in skipped]

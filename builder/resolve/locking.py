@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, replace
 from builder.errors import ResolveError, Unsatisfiable
 from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
-from builder.model.lock import RULES, Grouping, Lock, LockedGroup, LockedPackage, LockedUser
+from builder.model.lock import RULES, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
 from builder.resolve.apt import AptRoot
 from builder.resolve.facts import Facts, fingerprint
 
@@ -42,15 +42,15 @@ def difference(old: tuple[LockedPackage, ...], new: tuple[LockedPackage, ...]) -
 
 
 def lock_digest(lock: Lock) -> Digest:
-    """What was resolved, hashed: packages, ids, answers, rules; not dates and built digests."""
+    """What was resolved, hashed: packages, ids, groups, answers, rules; not what was asked, dates and built digests."""
     packages = [[p.name, p.version, p.architecture, p.sha256] for p in sorted(lock.packages)]
     compiler = sorted(p.sha256 for p in lock.compiler)
     clock_ = [p.sha256 for p in lock.clock]
     value = {
-        "name": lock.name, "architecture": lock.architecture, "rules": lock.rules, "fingerprint": lock.fingerprint,
+        "name": lock.name, "architecture": lock.architecture, "rules": lock.rules,
         "stands_on": lock.stands_on, "packages": packages, "compiler": compiler, "clock": clock_,
         "users": [astuple(x) for x in lock.users], "groups": [astuple(x) for x in lock.groups],
-        "grouping": [lock.grouping.bins, lock.grouping.alone],
+        "grouping": [lock.grouping.bins, lock.grouping.alone], "answers": [astuple(x) for x in lock.answers],
     }  # fmt: skip
     return Digest("sha256:" + CacheKey.of("lock", value))
 
@@ -75,17 +75,18 @@ def resolve(
         Unsatisfiable: there is no answer that leaves what lies below alone.
     """
     beneath = tuple(package for lock in below for package in lock.packages)
-    locked = old.packages if old and not update else ()
+    names = {package.name for package in beneath}
+    locked = tuple(p for p in old.packages if p.name not in names) if old and not update else ()
     kept = _standing(locked, frozenset(p.name for p in locked if not available(p)), apt)
     added = apt.solve(facts, (*beneath, *kept))
-    moved = {p.name for p in added} & {p.name for p in beneath}
+    moved = {p.name for p in added} & names
     if moved:
         name = sorted(moved)[0]
         owner = next(lock.name for lock in below if any(p.name == name for p in lock.packages))
         raise Unsatisfiable(
             f"{' → '.join(facts.chain)}: this needs another version of {name}, which {owner} has locked",
             facts.chain,
-            f"run `imgbuild lock --update` for what {owner} belongs to",
+            f"run `imgbuild lock --update {owner}`",
         )
     replaced = {p.name for p in added}
     together = tuple(sorted((*(p for p in kept if p.name not in replaced), *added)))
@@ -166,18 +167,20 @@ def lock(
     facts: Facts,
     below: tuple[Lock, ...],
     packages: tuple[LockedPackage, ...],
-    users: tuple[LockedUser, ...],
-    groups: tuple[LockedGroup, ...],
-    grouping: Grouping,
-    compiler: tuple[LockedPackage, ...],
-    clock: tuple[LockedPackage, ...],
     apt: AptRoot,
+    *,
+    users: tuple[LockedUser, ...] = (),
+    groups: tuple[LockedGroup, ...] = (),
+    grouping: Grouping = NO_GROUPING,
+    answers: tuple[LockedAnswer, ...] = (),
+    compiler: tuple[LockedPackage, ...] = (),
+    clock: tuple[LockedPackage, ...] = (),
 ) -> Lock:
     """The lock of what was found."""
     return Lock(
         name=facts.definition, architecture=facts.architecture, rules=RULES, fingerprint=fingerprint(facts),
         stands_on=lock_digest(below[-1]) if below else None, sources=apt.dates(), packages=packages,
-        users=users, groups=groups, grouping=grouping, compiler=compiler, clock=clock,
+        users=users, groups=groups, grouping=grouping, answers=answers, compiler=compiler, clock=clock,
     )  # fmt: skip
 
 

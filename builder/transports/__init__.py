@@ -27,15 +27,17 @@ class Named:
     Attributes:
         reference: ``nova-api:31.0.0-r1``.
         annotations: of its entry in a layout's index.
+        lock: the text of the locks that it was made from, bottom first; a layout keeps it beside the image.
     """
 
     image: str
     reference: str
     annotations: dict[str, str]
+    lock: bytes = b""
 
 
 def _layout(image: Image, path: str, named: Named) -> None:
-    oci_layout.write(image, Path(path), named.reference, named.annotations)
+    oci_layout.write(image, Path(path), named.reference, named.annotations, named.lock)
 
 
 def _archive(image: Image, path: str, named: Named) -> None:

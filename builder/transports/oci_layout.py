@@ -18,6 +18,7 @@ from builder.model.digest import Digest
 from builder.model.image import Image
 from builder.tools import files
 
+LOCK = "org.imgbuild.lock"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -51,12 +52,15 @@ class LayoutBlobs:
             raise ImageError(f"{self.folder}: the blob {digest} is missing") from None
 
 
-def write(image: Image, folder: Path, reference: str, annotations: dict[str, str] | None = None) -> Digest:
+def write(
+    image: Image, folder: Path, reference: str, annotations: dict[str, str] | None = None, lock: bytes = b""
+) -> Digest:
     """Write an image; blobs that are there are left alone, a reference of the same name is moved.
 
     Args:
         reference: ``nova-api:31.0.0-r1``.
         annotations: further ones of its entry in the index.
+        lock: the locks that it was made from, kept as a blob that its entry in the index names.
 
     Returns:
         The manifest's digest.
@@ -65,13 +69,13 @@ def write(image: Image, folder: Path, reference: str, annotations: dict[str, str
         "mediaType": oci.MANIFEST,
         "digest": image.digest,
         "size": len(image.manifest),
-        "annotations": {oci.REF_NAME: reference, **(annotations or {})},
+        "annotations": {oci.REF_NAME: reference, **(annotations or {}), **({LOCK: Digest.of(lock)} if lock else {})},
     }
     with _exclusive(folder):
         index = _index(folder)
         blobs = LayoutBlobs(folder)
         missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
-        documents = ((Digest.of(data), data) for data in (image.config, image.manifest))
+        documents = ((Digest.of(data), data) for data in (image.config, image.manifest, lock) if data)
         lost = [(digest, data) for digest, data in documents if not _whole(blobs.path(digest), len(data))]
         if entry in index["manifests"] and not missing and not lost:
             return image.digest

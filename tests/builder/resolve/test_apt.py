@@ -58,7 +58,7 @@ def test_keep_stays_and_update_moves(apt: AptRoot, source: PackageSource, repo: 
     apt.update()
     facts = _facts(source, "nova")
     first = locking.resolve(facts, (), None, apt)
-    old = locking.lock(facts, (), first, (), (), locking.NO_GROUPING, (), (), apt)
+    old = locking.lock(facts, (), first, apt)
     repo.add("lib", "2")
     repo.publish()
     apt.update()
