@@ -1,18 +1,16 @@
-"""Every definition of a workspace by name, and the chains they form."""
+"""Every definition of a workspace by name, with what it stands on and where its lock lies."""
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import dsl
-from dsl import document, model, overlay, reader, versions
+from dsl import model, versions
 from dsl.document import Document, Path_
-from dsl.errors import DefinitionError, ImgbuildError, Place, Problem
+from dsl.errors import DefinitionError, ImgbuildError, Place, Problem, nearest
 
 Kind = Literal["layer", "shared", "image"]
 
@@ -27,28 +25,51 @@ class UnknownTarget(ImgbuildError):
     exit_code = 2
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Site:
+    """An overlay of the workspace; those further up in its list have a higher order."""
+
+    order: int
+    name: str
+    folder: Path
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A layer definition, a component's shared one, or an image, with what it stands on.
 
     Attributes:
-        folder: where its relative files lie.
+        document: the text it comes from, after overlays.
+        at: where it stands in the document.
         lock_path: the lock file that has its lock.
         extends: what it stands on; None at the bottom.
         component: the component it belongs to; None for one of ``layers/``.
-        upstream_lock_path: a lock file that holds as long as there is none at ``lock_path``.
-        foreign: it comes from elsewhere with its lock, which is never written.
+        site: the last overlay that changes it or what it stands on: its lock lies there.
+        foreign: it comes from elsewhere and no overlay changes it here: its lock is taken as it is, never written.
+        upstream_lock_path: where the lock lies that a site's first one begins with; None if there is no site.
     """
 
     name: str
     kind: Kind
     model: model.LayerDefinition | model.SharedDefinition | model.ImageDefinition = field(compare=False, repr=False)
-    folder: Path
+    document: Document = field(compare=False, repr=False)
+    at: Path_
     lock_path: Path
     extends: Definition | None
     component: str | None
-    upstream_lock_path: Path | None = None
+    site: Site | None = None
     foreign: bool = False
+    upstream_lock_path: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its text lies."""
+        return self.document.file.parent
+
+    @property
+    def version(self) -> str:
+        """The version of a layer definition's text; empty for others."""
+        return self.model.version if isinstance(self.model, model.LayerDefinition) else ""
 
     @property
     def key(self) -> str:
@@ -58,44 +79,88 @@ class Definition:
     @property
     def versioned_name(self) -> str:
         """Its name and, for one of ``layers/``, its version: ``openstack 1.0.0``."""
-        return f"{self.name} {self.model.version}" if isinstance(self.model, model.LayerDefinition) else self.name
+        return self.name if self.component else f"{self.name} {self.version}"
+
+    @property
+    def reference(self) -> str:
+        """What a person calls it where names alone are not clear: ``nova/nova-api``, ``openstack 1.0.0``."""
+        return f"{self.component}/{self.name}" if self.component else self.versioned_name
 
     def chain(self) -> tuple[Definition, ...]:
         """The definitions from the bottom to this one."""
         return (*(self.extends.chain() if self.extends else ()), self)
 
+    def place(self, *path: str | int) -> Place:
+        """Where a value of it stands."""
+        return self.document.place((*self.at, *path))
+
+    def beside(self, *path: str | int) -> Path:
+        """The file or folder that a relative path of it means: beside the text, its own or an overlay's, that says it.
+
+        Args:
+            path: where the relative path stands, such as ``files``, ``/etc/motd``, ``from``.
+        """
+        return self.place(*path).file.parent / str(self.document.value((*self.at, *path)))
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogComponent:
-    """A component with its definitions."""
+    """A component with its definitions; lock, overlay and foreign as for a definition, for all of them."""
 
     name: str
     model: model.Component = field(compare=False, repr=False)
-    folder: Path
+    document: Document = field(compare=False, repr=False)
     lock_path: Path
     images: tuple[Definition, ...]
     shared: tuple[Definition, ...]
     overlay: str | None = None
+    foreign: bool = False
+    upstream_lock_path: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its text lies."""
+        return self.document.file.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A file that cannot be used.
+
+    Attributes:
+        name: of what it defines; its folder's where that cannot be told.
+        version: of a layer definition, where it can be told.
+        parts: a component's images and shared definitions; None where they cannot be told.
+    """
+
+    file: Path
+    kind: Literal["workspace", "component", "layer", "overlay"]
+    problems: tuple[Problem, ...]
+    name: str
+    version: str | None = None
+    parts: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A workspace's definitions; what is broken is in ``problems``, by the folder it lies in."""
+    """A workspace's definitions, and the files that could not be used."""
 
     root: Path
     workspace: model.Workspace
     components: tuple[CatalogComponent, ...]
     layers: tuple[Definition, ...]
-    broken: Mapping[Path, tuple[Problem, ...]]
-    documents: Mapping[str, Document]
-    broken_overlays: tuple[Problem, ...] = ()
-    broken_names: Mapping[str, Path] = field(default_factory=dict)
-    """The components, layer definitions and images of files that are broken, as far as they can be told."""
+    broken: tuple[Broken, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong, in all files."""
-        return tuple(sorted({problem for found in self.broken.values() for problem in found}))
+        return tuple(sorted({problem for found in self.broken for problem in found.problems}))
+
+    def definitions(self) -> Iterator[Definition]:
+        """All of them."""
+        yield from self.layers
+        for component in self.components:
+            yield from (*component.shared, *component.images)
 
     def find(self, target: str) -> tuple[Definition, ...]:
         """The images that a target means: ``nova``, ``nova/nova-api``, ``nova-api``, or a component's folder.
@@ -104,34 +169,51 @@ class Catalog:
             DefinitionError: its file is broken.
             UnknownTarget: there is no such thing; the nearest name is told.
         """
-        name, _, image = target.rstrip("/").partition("/")
-        if self.broken_overlays:
-            # Without its changes an image would be another one than the site asked for.
-            raise DefinitionError(self.broken_overlays)
-        for folder, problems in self.broken.items():
-            if folder.name == name:
-                raise DefinitionError(problems)
-        component = next((c for c in self.components if name in (c.name, c.folder.name)), None)
-        if component and not image:
-            return component.images
+        component = self.component(target)
         if component:
-            found = [definition for definition in component.images if definition.name == image]
-            near = [f"{component.name}/{definition.name}" for definition in component.images]
-        else:
-            found = [definition for c in self.components for definition in c.images if definition.name == target]
-            near = [c.name for c in self.components] + [d.name for c in self.components for d in c.images]
-        if len(found) > 1:
-            owners = " and ".join(f"{definition.component}/{target}" for definition in found)
-            raise UnknownTarget(f"{target!r} is an image of several components", f"say {owners}")
+            return component.images
+        found = self._part(target, lambda one: one.images)
         if found:
-            return tuple(found)
-        if name in self.broken_names or target in self.broken_names:
-            raise DefinitionError(self.broken[self.broken_names.get(target) or self.broken_names[name]])
+            return (found,)
         if any(layer.name == target for layer in self.layers):
             raise UnknownTarget(f"{target!r} is a layer definition: images stand on it, it is none itself")
-        match = difflib.get_close_matches(target, near, 1)
-        hint = f"did you mean {match[0]!r}?" if match else f"there are: {', '.join(near)}" if near else ""
-        raise UnknownTarget(f"there is no component or image {target!r} in {self.root}", hint)
+        raise self._unknown(target, "component or image")
+
+    def component(self, name: str) -> CatalogComponent | None:
+        """The component of a name, or in a folder of that name.
+
+        Raises:
+            DefinitionError: its file is broken; or an overlay is, without whose changes it would be another one.
+        """
+        name = name.rstrip("/")
+        self._require_whole()
+        self._require(b for b in self.broken if b.kind == "component" and name in (b.name, b.file.parent.name))
+        return next((c for c in self.components if name in (c.name, c.folder.name)), None)
+
+    def definition(self, target: str) -> Definition:
+        """The one definition that a target means.
+
+        Args:
+            target: ``openstack`` (its highest version), ``openstack 1.0.0``, ``nova/nova-base``, ``nova-api``.
+
+        Raises:
+            DefinitionError: its file is broken.
+            UnknownTarget: there is no such thing; the nearest name is told.
+        """
+        name, _, wanted = target.partition(" ")
+        self._require_whole()
+        self._require(one for one in self.broken if one.kind == "layer" and one.name == name)
+        there = {layer.version: layer for layer in self.layers if layer.name == name}
+        if there:
+            wrong = versions.check_range(wanted)
+            best = None if wrong else versions.highest(wanted, there)
+            if best is None:
+                raise UnknownTarget(f"there is no {name} {wanted}", f"there are: {', '.join(sorted(there))}")
+            return there[best]
+        found = self._part(target, lambda one: (*one.images, *one.shared))
+        if found:
+            return found
+        raise self._unknown(target, "definition")
 
     def component_of(self, definition: Definition) -> CatalogComponent:
         """The component that a shared definition or an image belongs to."""
@@ -142,296 +224,39 @@ class Catalog:
         found: dict[str, tuple[model.Source, Path]] = {}
         for part in definition.chain():
             owner = next((c for c in self.components if c.name == part.component), None)
+            at: tuple[tuple[Path_, Mapping[str, model.Source]], ...] = ((part.at, part.model.sources),)
             if owner:
-                found |= {name: (source, owner.folder) for name, source in owner.model.sources.items()}
-            found |= {name: (source, part.folder) for name, source in part.model.sources.items()}
+                at = (((), owner.model.sources), *at)
+            for above, sources in at:
+                for name, source in sources.items():
+                    said = "debs" if source.debs else "keyring"
+                    found[name] = (source, part.document.place((*above, "sources", name, said)).file.parent)
         return found
 
-    def origins(self, name: str) -> Mapping[Path_, Place]:
-        """The place of every value of a component's or layer definition's document."""
-        known = self.documents.get(name)
-        if known is None:
-            raise UnknownTarget(f"{name!r} has no file of its own", "name a component or a layer definition")
-        return known.places
+    def _part(self, target: str, parts: Callable[[CatalogComponent], tuple[Definition, ...]]) -> Definition | None:
+        name, _, part = target.rstrip("/").partition("/")
+        owner = self.component(name) if part else None
+        if owner:
+            there = {one.name: one for one in parts(owner)}
+            if part not in there:
+                raise UnknownTarget(f"there is no {part!r} in {owner.name}", nearest(part, there))
+            return there[part]
+        found = [one for component in self.components for one in parts(component) if one.name == target]
+        if len(found) > 1:
+            owners = " and ".join(one.reference for one in found)
+            raise UnknownTarget(f"several components have a {target!r}", f"say {owners}")
+        return found[0] if found else None
 
+    def _unknown(self, target: str, what: str) -> UnknownTarget:
+        # A file that cannot be read might be the one that has it.
+        self._require(b for b in self.broken if b.kind == "component" and (b.parts is None or target in b.parts))
+        near = [c.name for c in self.components] + [d.name for c in self.components for d in c.images]
+        return UnknownTarget(f"there is no {what} {target!r} in {self.root}", nearest(target, near))
 
-def find_workspace(directory: Path) -> tuple[Path, model.Workspace]:
-    """The workspace that a folder lies in.
+    def _require_whole(self) -> None:
+        self._require(one for one in self.broken if one.kind in ("workspace", "overlay"))
 
-    Raises:
-        DefinitionError: its own file is broken.
-        UnknownTarget: there is none.
-    """
-    for folder in (directory, *directory.parents):
-        if _is_there(folder / "imgbuild.yaml"):
-            return folder, reader.read(folder / "imgbuild.yaml", model.Workspace)
-        if _is_there(folder / "component.yaml"):
-            return folder, model.Workspace(dsl=1, workspace="alone", repos=(".",), layers=())
-    raise UnknownTarget(
-        f"{directory} lies in no workspace: there is no imgbuild.yaml and no component.yaml from here upwards",
-        "go to one, name it with -C, or begin with `imgbuild init NAME`",
-    )
-
-
-def load(directory: Path, repos: Iterable[Path] = (), used: Iterable[Path] = ()) -> Catalog:
-    """Read all definitions of a workspace. What is broken does not keep the rest from being used.
-
-    Args:
-        repos: further folders of component repos.
-        used: folders fetched from git: component repos, workspaces or folders of layers.
-
-    Raises:
-        DefinitionError: the workspace's own file is broken.
-    """
-    root, workspace = find_workspace(directory)
-    loading = _Loading(root)
-    loading.overlays(root / path for path in workspace.overlays)
-    component_files: list[Path] = []
-    layer_files: list[Path] = []
-    for folder in (*(root / path for path in workspace.repos), *repos):
-        component_files += _files(folder, "component.yaml")
-    layer_files += [file for path in workspace.layers for file in _files(root / path, "layer.yaml")]
-    for folder in used:
-        component_files += [*_files(folder, "component.yaml"), *_files(folder / "repos", "component.yaml")]
-        layer_files += [*_files(folder, "layer.yaml"), *_files(folder / "layers", "layer.yaml")]
-    layer_files += _files(SHIPPED_LAYERS, "layer.yaml")
-    loading.read_layers(dict.fromkeys(file.resolve() for file in layer_files))
-    loading.read_components(dict.fromkeys(component_files))
-    loading.require_known()
-    return Catalog(
-        root,
-        workspace,
-        tuple(loading.components.values()),
-        tuple(loading.made.values()),
-        loading.broken,
-        loading.documents,
-        tuple(loading.broken_overlays),
-        loading.broken_names,
-    )
-
-
-def _files(folder: Path, name: str) -> list[Path]:
-    if _is_there(folder / name):
-        return [folder / name]
-    return [child / name for child in sorted(folder.iterdir()) if _is_there(child / name)] if folder.is_dir() else []
-
-
-def _is_there(file: Path) -> bool:
-    # A loop of links and a link to nothing are there: what is wrong with them is told, not passed over.
-    return os.path.lexists(file)
-
-
-class _Loading:
-    """The state of one load; what comes of it is frozen in the catalog."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.broken: dict[Path, tuple[Problem, ...]] = {}
-        self.documents: dict[str, Document] = {}
-        self.layers: dict[str, dict[str, tuple[model.LayerDefinition, Path]]] = {}
-        self.made: dict[str, Definition] = {}
-        self.components: dict[str, CatalogComponent] = {}
-        self.sites: list[tuple[str, Document, Path]] = []
-        self.used_changes: set[tuple[Path, str, str]] = set()
-        self.broken_overlays: list[Problem] = []
-        self.broken_names: dict[str, Path] = {}
-
-    def overlays(self, folders: Iterable[Path]) -> None:
-        for folder in folders:
-            try:
-                read = document.read(folder / "overlay.yaml")
-                site = reader.validate(read, model.Overlay)
-                self.sites.append((site.overlay, read, folder))
-            except DefinitionError as error:
-                self.broken_overlays += error.problems
-                self.fail(folder, error.problems)
-
-    def require_known(self) -> None:
-        """Every name that an overlay changes must be one of the workspace's."""
-        for _, changes, folder in self.sites:
-            for kind in ("components", "layers"):
-                for name in changes.data.get(kind) or {}:
-                    if (folder, kind, name) not in self.used_changes and name not in self.broken_names:
-                        place = changes.key_place((kind, name))
-                        known = self.components if kind == "components" else self.layers
-                        match = difflib.get_close_matches(name, known, 1)
-                        hint = f"did you mean {match[0]!r}?" if match else ""
-                        message = f"there is nothing of the name {name!r} in {kind} to change"
-                        self.fail(folder, (changes.problem(place, "unknown-name", message, hint),))
-
-    def names(self, read: Document, folder: Path) -> None:
-        """Remember what a broken file was to define, so that asking for it tells what is wrong with it."""
-        if not isinstance(read.data, dict):
-            return
-        images = read.data.get("images")
-        for name in (read.data.get("component"), read.data.get("layer"), *(images if isinstance(images, dict) else ())):
-            if isinstance(name, str):
-                self.broken_names.setdefault(name, folder)
-
-    def fail(self, folder: Path, problems: tuple[Problem, ...]) -> None:
-        self.broken[folder] = (*self.broken.get(folder, ()), *problems)
-
-    def changed(self, kind: str, name: str, read: Document) -> tuple[Document, str | None, Path | None]:
-        site, folder = None, None
-        for overlay_name, changes, overlay_folder in self.sites:
-            if name in (changes.data.get(kind) or {}):
-                self.used_changes.add((overlay_folder, kind, name))
-                read = overlay.apply(read, changes, (kind, name))
-                site, folder = overlay_name, overlay_folder
-        return read, site, folder
-
-    def read_layers(self, files: Iterable[Path]) -> None:
-        for file in files:
-            read = None
-            try:
-                read = document.read(file)
-                name = read.data.get("layer") if isinstance(read.data, dict) else None
-                if isinstance(name, str):
-                    read, _, _ = self.changed("layers", name, read)
-                found = reader.validate(read, model.LayerDefinition)
-                if found.version in self.layers.get(found.layer, {}):
-                    continue  # a workspace's own goes before the one that ships
-                self.layers.setdefault(found.layer, {})[found.version] = (found, file.parent)
-                self.documents.setdefault(found.layer, read)
-            except DefinitionError as error:
-                if read:
-                    self.names(read, file.parent)
-                self.fail(file.parent, error.problems)
-
-    def read_components(self, files: Iterable[Path]) -> None:
-        for file in files:
-            folder, read = file.parent, None
-            try:
-                read = document.read(file)
-                name = read.data.get("component") if isinstance(read.data, dict) else None
-                site, site_folder = None, None
-                if isinstance(name, str):
-                    read, site, site_folder = self.changed("components", name, read)
-                self.component(read, reader.validate(read, model.Component), folder, site, site_folder)
-            except DefinitionError as error:
-                if read:
-                    self.names(read, folder)
-                self.fail(folder, error.problems)
-
-    def component(
-        self, read: Document, found: model.Component, folder: Path, site: str | None, site_folder: Path | None
-    ) -> None:
-        if found.component in self.components:
-            other = self.components[found.component].folder
-            place = read.place(("component",))
-            raise DefinitionError((read.problem(place, "same-name", f"{other} has a component of this name, too"),))
-        lock_path = (site_folder / found.component if site_folder else folder) / "lock.yaml"
-        resolving = _Chains(self, read, found, folder, lock_path)
-        shared = tuple(resolving.local(name, ()) for name in found.layers)
-        images = tuple(resolving.image(name) for name in found.images)
-        if resolving.problems:
-            raise DefinitionError(tuple(resolving.problems))
-        self.documents[found.component] = read
-        self.components[found.component] = CatalogComponent(
-            found.component, found, folder, lock_path,
-            tuple(x for x in images if x), tuple(x for x in shared if x), site,
-        )  # fmt: skip
-
-    def layer(self, reference: str, asked: Asked) -> Definition | None:
-        """The layer definition of ``name range``, made with what it stands on."""
-        name, _, wanted = reference.partition(" ")
-        candidates = self.layers.get(name)
-        if candidates is None and name in self.broken_names:
-            asked.problems.extend(self.broken[self.broken_names[name]])
-            return None
-        if candidates is None:
-            known = [*self.layers, *asked.local]
-            match = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {match[0]!r}?" if match else f"there are: {', '.join(sorted(known))}"
-            return asked.failed("unknown-name", f"there is no layer definition {name!r}", hint)
-        wrong = versions.check_range(wanted) if wanted else None
-        if wrong:
-            return asked.failed("range", wrong)
-        version = versions.highest(wanted or "*", candidates)
-        if version is None:
-            return asked.failed(
-                "range", f"no {name} is in the range {wanted}", f"there are: {', '.join(sorted(candidates))}"
-            )
-        key = f"{name} {version}"
-        if key in self.made:
-            return self.made[key]
-        if key in asked.chain:
-            return asked.failed(
-                "cycle", "definitions stand on each other in a circle: " + " → ".join((*asked.chain, key))
-            )
-        found, folder = candidates[version]
-        below = None
-        if found.extends:
-            below = self.layer(found.extends, asked.above(key))
-            if below is None:
-                return None
-        elif found.distribution is None:
-            return asked.failed("bottom", f"{name} stands on nothing and has no `distribution`")
-        self.made[key] = Definition(name, "layer", found, folder, folder / "lock.yaml", below, None)
-        return self.made[key]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asks for a definition, so that what is wrong is told there, with the chain."""
-
-    read: Document
-    path: Path_
-    chain: tuple[str, ...]
-    local: tuple[str, ...]
-    problems: list[Problem]
-
-    def above(self, key: str) -> Asked:
-        """The same, one definition further down."""
-        return Asked(self.read, self.path, (*self.chain, key), self.local, self.problems)
-
-    def fail(self, code: str, message: str, hint: str = "") -> None:
-        """Note a problem."""
-        chain = f" (asked for by {' → '.join(self.chain)})" if len(self.chain) > 1 else ""
-        self.problems.append(self.read.problem(self.read.place(self.path), code, message + chain, hint))
-
-    def failed(self, code: str, message: str, hint: str = "") -> Definition | None:
-        """Note a problem: there is no definition."""
-        self.fail(code, message, hint)
-        return None
-
-
-class _Chains:
-    """Resolves what the definitions of one component stand on."""
-
-    def __init__(
-        self, loading: _Loading, read: Document, found: model.Component, folder: Path, lock_path: Path
-    ) -> None:
-        self.loading, self.read, self.found, self.folder, self.lock_path = loading, read, found, folder, lock_path
-        self.problems: list[Problem] = []
-        self.made: dict[str, Definition | None] = {}
-
-    def local(self, name: str, chain: tuple[str, ...]) -> Definition | None:
-        if name not in self.made:
-            self.made[name] = None
-            found = self.found.layers[name]
-            below = self.below(found.extends, ("layers", name), (*chain, name))
-            if below:
-                self.made[name] = Definition(
-                    name, "shared", found, self.folder, self.lock_path, below, self.found.component
-                )
-        return self.made[name]
-
-    def image(self, name: str) -> Definition | None:
-        found = self.found.images[name]
-        below = self.below(found.extends, ("images", name), (name,))
-        if below is None:
-            return None
-        return Definition(name, "image", found, self.folder, self.lock_path, below, self.found.component)
-
-    def below(self, reference: str | None, at: Path_, chain: tuple[str, ...]) -> Definition | None:
-        asked = Asked(self.read, (*at, "extends"), chain, tuple(self.found.layers), self.problems)
-        if reference is None:
-            asked.fail("missing", f"{chain[-1]} stands on nothing", "say `extends: debian-13 ^1.0`, or another layer")
-            return None
-        if reference in self.found.layers:
-            if reference in chain:
-                asked.fail("cycle", "definitions stand on each other in a circle: " + " → ".join((*chain, reference)))
-                return None
-            return self.local(reference, chain)
-        return self.loading.layer(reference, asked)
+    def _require(self, broken: Iterable[Broken]) -> None:
+        problems = tuple(problem for one in broken for problem in one.problems)
+        if problems:
+            raise DefinitionError(problems)

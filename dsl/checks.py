@@ -5,194 +5,313 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from dsl import model
-from dsl.catalog import Catalog, Definition
-from dsl.document import Document, Path_
+from dsl import base_passwd, model
+from dsl.catalog import SHIPPED_LAYERS, Catalog, Definition
+from dsl.document import Path_
 from dsl.errors import Place, Problem
 
-SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox"})
+SHELLS = frozenset(
+    {"sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish", "busybox", "su", "runuser"}
+)
+"""Programs that run a command line; `su` and `runuser` start a shell for it."""
+STARTERS = frozenset(
+    {
+        "env", "nice", "ionice", "chrt", "taskset", "nohup", "setsid", "setpriv", "stdbuf", "timeout", "chroot",
+        "unshare", "nsenter", "prlimit", "capsh", "tini", "dumb-init", "catatonit", "gosu", "su-exec", "xargs",
+    }
+)  # fmt: skip
+"""Programs that start the one that their arguments name."""
+SUDO = frozenset({"sudo", "sudo-ldap", "sudo-rs", "doas", "opendoas"})
 MAX_TEMPLATE_BYTES = 1024 * 1024
 
 
 def check(catalog: Catalog) -> tuple[Problem, ...]:
-    """Everything that is wrong in a workspace, beside what kept a file from being read."""
-    problems = list(catalog.problems)
-    for component in catalog.components:
-        read = catalog.documents[component.name]
-        for definition in component.shared:
-            problems += _definition(definition, read, ("layers", definition.name))
-        for definition in component.images:
-            problems += _definition(definition, read, ("images", definition.name))
-            problems += _image(definition, read, ("images", definition.name))
-    for layer in catalog.layers:
-        if layer.name in catalog.documents:
-            problems += _definition(layer, catalog.documents[layer.name], ())
-    problems += _numbers(catalog)
-    return tuple(sorted(set(problems)))
+    """Everything that is wrong in a workspace, also what keeps files from being read."""
+    definitions = tuple(catalog.definitions())
+    return tuple(sorted({*catalog.problems, *_of(definitions), *_templates(definitions), *_numbers(definitions)}))
 
 
-def of(catalog: Catalog, definitions: Iterable[Definition]) -> tuple[Problem, ...]:
-    """What is wrong in the files of some definitions."""
-    folders = {definition.folder for definition in definitions}
-    return tuple(p for p in check(catalog) if any(p.place.file.is_relative_to(folder) for folder in folders))
+def of(catalog: Catalog, definitions: Iterable[Definition], *, templates: bool = False) -> tuple[Problem, ...]:
+    """Everything that is wrong with some definitions and what they stand on.
+
+    Args:
+        templates: also of configuration, which no image holds, so that a build need not wait for it.
+    """
+    chosen = _with_chains(definitions)
+    files = {file for one in chosen for file in (one.document.file, *one.document.others)}
+    numbers = (one for one in _numbers(catalog.definitions()) if one.place.file in files)
+    return tuple(sorted({*_of(chosen), *numbers, *(_templates(chosen) if templates else ())}))
 
 
-def _allowed(definition: Definition, what: str) -> bool:
-    return any(what in part.model.allow for part in definition.chain())
+def _with_chains(definitions: Iterable[Definition]) -> tuple[Definition, ...]:
+    return tuple({part.key: part for one in definitions for part in one.chain()}.values())
 
 
-def _definition(definition: Definition, read: Document, at: Path_) -> Iterator[Problem]:
-    found = definition.model
-    for path, file in found.files.items():
-        yield from _file(definition, read, (*at, "files", path), file)
-        if path.startswith("/etc/sudoers") and not _allowed(definition, "sudo"):
-            yield _refused(read, (*at, "files", path), "sudo", "sudoers")
-    for index, wish in enumerate(found.packages.apt):
-        if wish.split(" ")[0].split(":")[0] in ("sudo", "sudo-ldap") and not _allowed(definition, "sudo"):
-            yield _refused(read, (*at, "packages", "apt", index), "sudo", "sudo")
-    for name, source in found.sources.items():
-        yield from _source(read, (*at, "sources", name), source, definition.folder)
+def _of(definitions: Iterable[Definition]) -> Iterator[Problem]:
+    for definition in definitions:
+        found = definition.model
+        for path, file in found.files.items():
+            yield from _file(definition, path, file)
+        for index, wish in enumerate(found.packages.apt):
+            if wish.split(" ")[0].split(":")[0] in SUDO:
+                yield from _refuse(definition, ("packages", "apt", index), "sudo", wish)
+        for name, source in found.sources.items():
+            yield from _source(definition, ("sources", name), source)
+        yield from _owners(definition)
+        yield from _one_number_one_name(definition)
+        if isinstance(found, model.ImageDefinition):
+            yield from _image(definition, found)
 
 
-def _refused(read: Document, path: Path_, rule: str, what: str) -> Problem:
-    hint = f"if it must be, say why: allow: {{{rule}: the reason}}"
-    return read.problem(read.place(path), f"refused-{rule}", f"{what} in an image is refused", hint)
+def _tell(
+    definition: Definition, path: Path_, code: str, message: str, hint: str = "", *, key: bool = False
+) -> Problem:
+    read, whole = definition.document, (*definition.at, *path)
+    return read.problem(read.key_place(whole) if key else read.place(whole), code, message, hint)
 
 
-def _file(definition: Definition, read: Document, path: Path_, file: model.File) -> Iterator[Problem]:
+def _refuse(definition: Definition, path: Path_, rule: str, what: str) -> Iterator[Problem]:
+    if not any(rule in part.model.allow for part in definition.chain()):
+        hint = f"if it must be, say why: allow: {{{rule}: the reason}}"
+        yield _tell(definition, path, f"refused-{rule}", f"{what} in an image is refused", hint)
+
+
+def _file(definition: Definition, at: str, file: model.File) -> Iterator[Problem]:
+    path = ("files", at)
     given = [name for name in ("content", "from_", "url", "link") if getattr(file, name) is not None]
     if len(given) != 1:
         message = "exactly one of content, from, url and link is expected"
-        yield read.problem(read.key_place(path), "one-of", message)
+        yield _tell(definition, path, "one-of", message, key=True)
         return
     if file.url and not file.sha256:
-        yield read.problem(read.place((*path, "url")), "missing", "a url wants a sha256, so that its bytes are known")
+        message = "a url wants a sha256, so that its bytes are known"
+        yield _tell(definition, (*path, "url"), "missing", message)
+    if file.sha256 and not file.url:
+        yield _tell(definition, (*path, "sha256"), "one-of", "only a url wants a sha256")
+    if at == "/etc/sudoers" or at.startswith("/etc/sudoers.d/"):
+        yield from _refuse(definition, path, "sudo", "sudoers")
     start = (file.content or "").encode()[:2]
     if file.from_ is not None:
-        where = (*path, "from")
-        problem = _inside(read, where, definition.folder, file.from_)
+        problem = _beside(definition, (*path, "from"))
         if problem:
             yield problem
             return
-        with (definition.folder / file.from_).open("rb") as stream:
-            start = stream.read(2)
-    if start == b"#!" and not _allowed(definition, "scripts"):
-        yield _refused(read, path, "scripts", "a script of ours")
+        try:
+            with definition.beside(*path, "from").open("rb") as stream:
+                start = stream.read(2)
+        except OSError as error:
+            yield _tell(definition, (*path, "from"), "unreadable", f"{file.from_!r} cannot be read: {error.strerror}")
+            return
+    if start == b"#!" or at.endswith(".sh"):
+        yield from _refuse(definition, path, "scripts", "a script of ours")
+    elif file.url and int(file.mode, 8) & 0o111:
+        yield from _refuse(definition, path, "scripts", "a program by url, which may be a script of ours,")
 
 
-def _inside(read: Document, path: Path_, folder: Path, relative: str) -> Problem | None:
-    place = read.place(path)
+def _beside(definition: Definition, path: Path_, *, folder: bool = False) -> Problem | None:
+    relative = str(definition.document.value((*definition.at, *path)))
+    beside = definition.place(*path).file.parent
     if posixpath.isabs(relative) or ".." in relative.split("/"):
-        return read.problem(
-            place, "outside", f"{relative!r} leads out of the folder", "files lie beside the definition"
+        return _tell(
+            definition, path, "outside", f"{relative!r} leads out of the folder", "files lie beside the definition"
         )
-    target = folder / relative
+    kind = "folder" if folder else "file"
     try:
-        if not target.resolve(strict=True).is_relative_to(folder.resolve()):
-            return read.problem(place, "outside", f"{relative!r} leads out of the folder by a link")
-        if not target.is_file():
-            return read.problem(place, "not-a-file", f"{relative!r} is no file")
-    except (OSError, RuntimeError):
-        return read.problem(place, "not-found", f"there is no file {relative!r} beside the definition")
+        target = (beside / relative).resolve(strict=True)
+        if not target.is_relative_to(beside.resolve()):
+            return _tell(definition, path, "outside", f"{relative!r} leads out of the folder by a link")
+        if not (target.is_dir() if folder else target.is_file()):
+            return _tell(definition, path, f"not-a-{kind}", f"{relative!r} is no {kind}")
+    except (OSError, RuntimeError, ValueError):  # not there, a loop of links, a name that cannot be
+        return _tell(definition, path, "not-found", f"there is no {kind} {relative!r} beside the definition")
     return None
 
 
-def _source(read: Document, path: Path_, source: model.Source, folder: Path) -> Iterator[Problem]:
+def _source(definition: Definition, path: Path_, source: model.Source) -> Iterator[Problem]:
     if (source.apt is None) == (source.debs is None):
-        yield read.problem(read.key_place(path), "one-of", "exactly one of apt and debs is expected")
+        yield _tell(definition, path, "one-of", "exactly one of apt and debs is expected", key=True)
     elif source.apt is not None:
         for key in ("suites", "keyring"):
             if not getattr(source, key):
-                yield read.problem(read.key_place(path), "missing", f"an apt source wants {key!r}")
-    elif source.debs is not None and (".." in source.debs.split("/") or not (folder / source.debs).is_dir()):
-        yield read.problem(
-            read.place((*path, "debs")), "not-found", f"there is no folder {source.debs!r} beside the definition"
-        )
+                yield _tell(definition, path, "missing", f"an apt source wants {key!r}", key=True)
+        if source.keyring and not (SHIPPED_LAYERS / "keyrings" / f"{source.keyring}.gpg").is_file():
+            problem = _beside(definition, (*path, "keyring"))
+            if problem:
+                yield problem
+    else:
+        problem = _beside(definition, (*path, "debs"), folder=True)
+        if problem:
+            yield problem
 
 
-def _image(definition: Definition, read: Document, at: Path_) -> Iterator[Problem]:
-    image = definition.model
-    assert isinstance(image, model.ImageDefinition), "only images are given"
-    commands: list[tuple[Path_, tuple[str, ...]]] = [(("run", "command"), image.run.command)]
-    commands += [(("steps", name, "command"), step.command) for name, step in image.steps.items()]
-    for where, command in commands:
-        if posixpath.basename(command[0]) in SHELLS and not _allowed(definition, "shell"):
-            yield _refused(read, (*at, *where, 0), "shell", f"a shell as command ({command[0]})")
-    yield from _accounts(definition, image, read, at)
-    health = image.run.health
+def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Problem]:
+    run, health = image.run, image.run.health
+    yield from _command(definition, ("run", "command"), run.command)
+    for name, step in image.steps.items():
+        yield from _command(definition, ("steps", name, "command"), step.command)
+    if health and health.exec:
+        yield from _command(definition, ("run", "health", "exec"), health.exec)
+    users: list[tuple[Path_, str]] = [(("run", "user"), run.user)]
+    users += [(("steps", name, "user"), step.user) for name, step in image.steps.items() if step.user]
+    for path, user in users:
+        if user == "root":
+            yield from _refuse(definition, path, "root", "root as user")
     if health:
-        given = [name for name in ("http", "tcp", "exec") if getattr(health, name) is not None]
-        if len(given) != 1:
-            yield read.problem(
-                read.key_place((*at, "run", "health")), "one-of", "exactly one of http, tcp and exec is expected"
-            )
-        for name in ("http", "tcp"):
-            port = getattr(health, name)
-            if port is not None and port not in image.run.ports:
-                known = ", ".join(image.run.ports) or "none"
-                place = read.place((*at, "run", "health", name))
-                yield read.problem(place, "unknown-port", f"there is no port {port!r}", f"there are: {known}")
-    for path, config in image.config.items():
-        template = config if isinstance(config, str) else config.template
-        if template is not None:
-            yield from _template(definition, read, (*at, "config", path), template)
+        yield from _health(definition, run, health)
+    seen: dict[tuple[int, str], str] = {}
+    for name, port in run.ports.items():
+        number = (port, "tcp") if isinstance(port, int) else (port.port, port.protocol)
+        if seen.setdefault(number, name) != name:
+            message = f"the port {number[0]}/{number[1]} is {seen[number]!r}, too"
+            yield _tell(definition, ("run", "ports", name), "two-names", message)
 
 
-def _accounts(definition: Definition, image: model.ImageDefinition, read: Document, at: Path_) -> Iterator[Problem]:
-    known = {name for part in definition.chain() for name in part.model.users}
-    run = image.run
-    if run.user == "root":
-        if not _allowed(definition, "root"):
-            yield _refused(read, (*at, "run", "user"), "root", "root as user")
-    elif run.user not in known:
-        hint = f"say `users: {{{run.user}: {{uid: …}}}}` here or below"
-        yield read.problem(
-            read.place((*at, "run", "user")), "no-number", f"the user {run.user!r} has no fixed number", hint
-        )
-    places: list[tuple[Path_, model.Ownership]] = []
-    places += [(("run", "volumes", name), v) for name, v in run.volumes.items() if not isinstance(v, str)]
-    places += [(("run", "writable", i), w) for i, w in enumerate(run.writable) if not isinstance(w, str)]
-    for path, owned in places:
-        if owned.owner != "root" and owned.owner not in known:
-            message = f"the owner {owned.owner!r} has no fixed number"
-            yield read.problem(read.place((*at, *path, "owner")), "no-number", message, "volumes outlive images")
+def _command(definition: Definition, path: Path_, command: tuple[str, ...]) -> Iterator[Problem]:
+    links = {at: file.link for part in definition.chain() for at, file in part.model.files.items() if file.link}
 
+    def program(word: str) -> str:
+        return posixpath.basename(links.get(word) or word)
 
-def _template(definition: Definition, read: Document, path: Path_, template: str) -> Iterator[Problem]:
-    problem = _inside(read, path, definition.folder, template)
-    if problem:
-        yield problem
+    if not command:
+        yield _tell(definition, path, "value", "a command is expected, found an empty list")
         return
+    # What a starter starts is one of its arguments; which one, only its own options tell.
+    count = len(command) if program(command[0]) in STARTERS else 1
+    for index, word in enumerate(command[:count]):
+        if program(word) in SHELLS:
+            yield from _refuse(definition, (*path, index), "shell", f"a shell as command ({word})")
+            return
+        if program(word) in SUDO:
+            yield from _refuse(definition, (*path, index), "sudo", f"sudo as command ({word})")
+            return
+
+
+def _health(definition: Definition, run: model.Run, health: model.Health) -> Iterator[Problem]:
+    path = ("run", "health")
+    given = [name for name in ("http", "tcp", "exec") if getattr(health, name) is not None]
+    if len(given) != 1:
+        yield _tell(definition, path, "one-of", "exactly one of http, tcp and exec is expected", key=True)
+    for name in ("http", "tcp"):
+        port = getattr(health, name)
+        if port is not None and port not in run.ports:
+            known = ", ".join(run.ports) or "none"
+            yield _tell(definition, (*path, name), "unknown-port", f"there is no port {port!r}", f"there are: {known}")
+
+
+def _owners(definition: Definition) -> Iterator[Problem]:
+    """Users and groups without a number that is fixed: declared here or below, or one of Debian's own.
+
+    One that a package's script makes gets its number when it is locked first; who owns what outlives an image, or
+    what the definition itself makes, is not left to that.
+    """
+    parts = [part.model for part in definition.chain()]
+    users = {name for part in parts for name in part.users} | base_passwd.USERS.keys()
+    groups = {name for part in parts for name in part.groups} | base_passwd.GROUPS.keys()
+    groups |= {name for part in parts for name, user in part.users.items() if user.group is None}
+    for path, name in _named_users(definition.model):
+        if name not in users:
+            hint = f"say `users: {{{name}: {{uid: …}}}}` here or below: volumes and files outlive images"
+            yield _tell(definition, path, "no-number", f"the user {name!r} has no fixed number", hint)
+    for path, name in _named_groups(definition.model):
+        if name not in groups:
+            hint = f"say `groups: {{{name}: {{gid: …}}}}` here or below: volumes and files outlive images"
+            yield _tell(definition, path, "no-number", f"the group {name!r} has no fixed number", hint)
+
+
+def _owned(found: model.Definition) -> Iterator[tuple[Path_, model.Ownership | model.ConfigFile]]:
+    for key in ("files", "folders", "statoverrides"):
+        yield from (((key, path), one) for path, one in getattr(found, key).items())
+    if isinstance(found, model.ImageDefinition):
+        places: list[tuple[Path_, Any]] = [(("config", path), one) for path, one in found.config.items()]
+        places += [(("run", "volumes", name), one) for name, one in found.run.volumes.items()]
+        places += [(("run", "writable", index), one) for index, one in enumerate(found.run.writable)]
+        for name, step in found.steps.items():
+            places += [(("steps", name, "writable", index), one) for index, one in enumerate(step.writable)]
+        yield from ((path, one) for path, one in places if not isinstance(one, str))
+
+
+def _named_users(found: model.Definition) -> Iterator[tuple[Path_, str]]:
+    if isinstance(found, model.ImageDefinition):
+        yield ("run", "user"), found.run.user
+        yield from ((("steps", name, "user"), step.user) for name, step in found.steps.items() if step.user)
+    yield from (((*path, "owner"), one.owner) for path, one in _owned(found))
+
+
+def _named_groups(found: model.Definition) -> Iterator[tuple[Path_, str]]:
+    yield from ((("users", name, "group"), user.group) for name, user in found.users.items() if user.group)
+    if isinstance(found, model.ImageDefinition):
+        if found.run.group:
+            yield ("run", "group"), found.run.group
+        yield from ((("run", "groups", index), group) for index, group in enumerate(found.run.groups))
+    yield from (((*path, "group"), one.group) for path, one in _owned(found) if one.group)
+
+
+def _declared(definition: Definition) -> Iterator[tuple[str, str, int, Path_]]:
+    """The numbers that a definition itself gives: user or group, name, number, where it says so."""
+    for name, user in definition.model.users.items():
+        yield "user", name, user.uid, ("users", name, "uid")
+        if user.group is None and name not in definition.model.groups:
+            said = "uid" if user.gid is None else "gid"
+            yield "group", name, user.uid if user.gid is None else user.gid, ("users", name, said)
+    for name, group in definition.model.groups.items():
+        yield "group", name, group.gid, ("groups", name, "gid")
+
+
+def _one_number_one_name(definition: Definition) -> Iterator[Problem]:
+    names = {("user", number): name for name, number in base_passwd.USERS.items()}
+    names |= {("group", number): name for name, number in base_passwd.GROUPS.items()}
+    for part in definition.chain():
+        for kind, name, number, path in _declared(part):
+            first = names.setdefault((kind, number), name)
+            if first != name and part is definition:
+                message = f"the {kind}s {first!r} and {name!r} have the same number {number}"
+                yield _tell(definition, path, "two-names", message, "give it a number of its own")
+
+
+def _numbers(definitions: Iterable[Definition]) -> Iterator[Problem]:
+    numbers = {("user", name): (number, "Debian") for name, number in base_passwd.USERS.items()}
+    numbers |= {("group", name): (number, "Debian") for name, number in base_passwd.GROUPS.items()}
+    for definition in definitions:
+        for kind, name, number, path in _declared(definition):
+            first, where = numbers.setdefault((kind, name), (number, definition.reference))
+            if first != number:
+                message = f"the {kind} {name!r} has the number {number} here and {first} in {where}"
+                yield _tell(definition, path, "two-numbers", message, "volumes are shared: one name, one number")
+
+
+def _templates(definitions: Iterable[Definition]) -> Iterator[Problem]:
+    for definition in definitions:
+        if isinstance(definition.model, model.ImageDefinition):
+            for name, config in definition.model.config.items():
+                path: Path_ = ("config", name) if isinstance(config, str) else ("config", name, "template")
+                if isinstance(config, str) or config.template is not None:
+                    problem = _beside(definition, path)
+                    yield from (problem,) if problem else _template(definition.beside(*path))
+
+
+def _template(file: Path) -> Iterator[Problem]:
     from jinja2 import Environment, TemplateSyntaxError
 
-    file = definition.folder / template
     try:
-        text = file.read_bytes()[:MAX_TEMPLATE_BYTES].decode()
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_TEMPLATE_BYTES + 1)
+    except OSError as error:
+        yield Problem(Place(file), "unreadable", f"the template cannot be read: {error.strerror}")
+        return
+    if len(raw) > MAX_TEMPLATE_BYTES:
+        yield Problem(Place(file), "too-large", f"the template is larger than {MAX_TEMPLATE_BYTES // 1024 // 1024} MiB")
+        return
+    try:
+        text = raw.decode()
         Environment().parse(text)
-    except UnicodeDecodeError:
-        yield Problem(Place(file), "not-utf-8", "the template is not UTF-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        yield Problem(Place(file, line), "not-utf-8", "the template is not UTF-8", "save the file as UTF-8")
     except TemplateSyntaxError as error:
-        line = text.splitlines()[error.lineno - 1] if error.lineno <= len(text.splitlines()) else ""
-        yield Problem(Place(file, error.lineno), "template", f"not a Jinja2 template: {error.message}", "", line)
-
-
-def _numbers(catalog: Catalog) -> Iterator[Problem]:
-    uids: dict[str, tuple[int, str]] = {}
-    for component in catalog.components:
-        for definition in (*component.shared, *component.images):
-            at: Path_ = ("layers" if definition.kind == "shared" else "images", definition.name)
-            yield from _same_numbers(definition, catalog.documents[component.name], at, uids)
-    for layer in catalog.layers:
-        yield from _same_numbers(layer, catalog.documents[layer.name], (), uids)
-
-
-def _same_numbers(
-    definition: Definition, read: Document, at: Path_, uids: dict[str, tuple[int, str]]
-) -> Iterator[Problem]:
-    for name, user in definition.model.users.items():
-        first, where = uids.setdefault(name, (user.uid, definition.name))
-        if first != user.uid:
-            place = read.place((*at, "users", name, "uid"))
-            message = f"the user {name!r} has the number {user.uid} here and {first} in {where}"
-            yield read.problem(place, "two-numbers", message, "volumes are shared: one name, one number")
+        lines = text.splitlines()
+        said = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
+        yield Problem(Place(file, error.lineno), "template", f"not a Jinja2 template: {error.message}", "", said)
+    except (RecursionError, ValueError, OverflowError) as error:
+        yield Problem(Place(file), "template", f"this template cannot be read: {error}")

@@ -50,6 +50,13 @@ class Document:
     lines: tuple[str, ...] = ()
     others: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
+    def value(self, path: Path_) -> Any:
+        """The value that stands at a path."""
+        data = self.data
+        for part in path:
+            data = data[part]
+        return data
+
     def place(self, path: Path_) -> Place:
         """Where a value stands; that of the nearest value around it if it is not there."""
         for end in range(len(path), -1, -1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from dsl.document import Document, Path_
@@ -20,70 +21,91 @@ def apply(base: Document, overlay: Document, at: Path_) -> Document:
     Raises:
         DefinitionError: a change takes away what is not there.
     """
-    places, keys = dict(base.places), dict(base.keys)
-    problems: list[Problem] = []
+    changing = _Changing(base, overlay)
+    data = changing.change(base.data, overlay.value(at), (), at)
+    if changing.problems:
+        raise DefinitionError(tuple(changing.problems))
+    others = {**base.others, overlay.file: overlay.lines}
+    return Document(base.file, data, changing.places, changing.keys, base.lines, others)
 
-    def forget(path: Path_) -> None:
-        for known in (places, keys):
-            for old in [p for p in known if p[: len(path)] == path]:
-                del known[old]
 
-    def take(source: Path_, path: Path_) -> None:
-        for mine, theirs in ((places, overlay.places), (keys, overlay.keys)):
-            mine |= {(*path, *p[len(source) :]): place for p, place in theirs.items() if p[: len(source)] == source}
+class _Changing:
+    """The places of the changed document, and what is wrong with the changes."""
 
-    def fail(path: Path_, message: str) -> None:
-        problems.append(overlay.problem(overlay.key_place(path), "overlay", message))
+    def __init__(self, base: Document, overlay: Document) -> None:
+        self.base, self.overlay = base, overlay
+        self.places, self.keys = dict(base.places), dict(base.keys)
+        self.problems: list[Problem] = []
 
-    def change(old: Any, new: Any, path: Path_, source: Path_) -> Any:
-        if isinstance(old, tuple) and isinstance(new, dict) and new and new.keys() <= {"add", "remove"}:
-            return _change_list(old, new, path, source)
+    def change(self, old: Any, new: Any, path: Path_, source: Path_) -> Any:
+        if isinstance(new, dict) and new and new.keys() <= {"add", "remove"} and isinstance(old, tuple | None):
+            return self.change_list(old or (), new, path, source)
+        if isinstance(new, dict) and new and old is None:
+            old = {}  # so that lists within it may be added to
+            self.forget(path)
+            self.places[path] = self.overlay.place(source)
         if not (isinstance(old, dict) and isinstance(new, dict)):
-            forget(path)
-            take(source, path)
+            self.forget(path)
+            self.take(self.overlay, source, path)
             return new
         result = dict(old)
         for key, value in new.items():
             if value is not None:
-                result[key] = change(old.get(key), value, (*path, key), (*source, key))
-                keys[(*path, key)] = overlay.keys[(*source, key)]
+                result[key] = self.change(old.get(key), value, (*path, key), (*source, key))
+                self.keys[(*path, key)] = self.overlay.keys[(*source, key)]
             elif key in old:
                 del result[key]
-                forget((*path, key))
+                self.forget((*path, key))
             else:
-                fail((*source, key), f"{key!r} cannot be taken away: it is not there")
+                self.fail((*source, key), f"{key!r} cannot be taken away: it is not there")
         return result
 
-    def _change_list(old: tuple[Any, ...], new: dict[str, Any], path: Path_, source: Path_) -> tuple[Any, ...]:
+    def change_list(self, old: tuple[Any, ...], new: dict[str, Any], path: Path_, source: Path_) -> tuple[Any, ...]:
         for key, value in new.items():
             if not isinstance(value, tuple):
-                fail((*source, key), f"{key!r} wants a list")
+                self.fail((*source, key), f"{key!r} wants a list")
                 return old
-        kept: list[tuple[Any, Place]] = [(item, base.place((*path, i))) for i, item in enumerate(old)]
-        for index, item in enumerate(new.get("remove") or ()):
-            matching = [entry for entry in kept if _same(entry[0], item)]
-            if not matching:
-                fail((*source, "remove", index), f"{item!r} cannot be taken away: it is not there")
-            kept = [entry for entry in kept if entry not in matching]
-        for index, item in enumerate(new.get("add") or ()):
-            kept = [entry for entry in kept if not _same(entry[0], item)]
-            kept.append((item, overlay.place((*source, "add", index))))
-        forget(path)
-        places[path] = overlay.place(source)
-        places.update({(*path, i): place for i, (_, place) in enumerate(kept)})
-        return tuple(item for item, _ in kept)
+        wishes = path[-2:] == ("packages", "apt")
+        kept = [(item, self.base, (*path, index)) for index, item in enumerate(old)]
+        for index, item in enumerate(new.get("remove", ())):
+            rest = [entry for entry in kept if _name(entry[0], wishes) != _name(item, wishes)]
+            if len(rest) == len(kept):
+                self.fail((*source, "remove", index), f"{_told(item)} cannot be taken away: it is not there")
+            kept = rest
+        for index, item in enumerate(new.get("add", ())):
+            kept = [entry for entry in kept if _name(entry[0], wishes) != _name(item, wishes)]
+            kept.append((item, self.overlay, (*source, "add", index)))
+        self.forget(path)
+        self.places[path] = self.overlay.place(source)
+        for index, (_, document, where) in enumerate(kept):
+            self.take(document, where, (*path, index))
+        return tuple(item for item, _, _ in kept)
 
-    changes = overlay.data
-    for part in at:
-        changes = changes[part]
-    data = change(base.data, changes, (), at)
-    if problems:
-        raise DefinitionError(tuple(problems))
-    return Document(base.file, data, places, keys, base.lines, {**base.others, overlay.file: overlay.lines})
+    def forget(self, path: Path_) -> None:
+        for known in (self.places, self.keys):
+            for old in [p for p in known if p[: len(path)] == path]:
+                del known[old]
+
+    def take(self, document: Document, source: Path_, path: Path_) -> None:
+        self.places.update(_below(document.places, source, path))
+        self.keys.update(_below(document.keys, source, path))
+
+    def fail(self, path: Path_, message: str) -> None:
+        self.problems.append(self.overlay.problem(self.overlay.key_place(path), "overlay", message))
 
 
-def _same(old: Any, new: Any) -> bool:
-    # A wish with another constraint is the same package.
-    if isinstance(old, str) and isinstance(new, str):
-        return old.split(" ", 1)[0] == new.split(" ", 1)[0]
-    return bool(old == new)
+def _below(places: Any, source: Path_, path: Path_) -> Iterator[tuple[Path_, Place]]:
+    for one, place in places.items():
+        if one[: len(source)] == source:
+            yield (*path, *one[len(source) :]), place
+
+
+def _name(item: Any, wishes: bool) -> Any:
+    # A wish with another constraint is the same package; a folder with another owner the same folder.
+    if isinstance(item, dict):
+        return item.get("path", item)
+    return item.split(" ", 1)[0] if wishes and isinstance(item, str) else item
+
+
+def _told(item: Any) -> str:
+    return "this" if isinstance(item, dict | tuple) else repr(item)

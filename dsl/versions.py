@@ -30,8 +30,13 @@ def floating_tags(version: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([version, *prefixes] if found[0] == version else prefixes))
 
 
+def is_version(text: str) -> bool:
+    """Whether a text is a semantic version, as those of layer definitions are."""
+    return re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", text) is not None
+
+
 def check_range(text: str) -> str | None:
-    """What is wrong with a range of semantic versions, in words; None if nothing is."""
+    """What is wrong with a range of semantic versions, in words; None if nothing is; an empty one takes all."""
     if any(_bounds(part) is None for part in text.split()):
         return f"{text!r} is no range of versions: write ^1.0, ~1.2, >=1.0 <3 or 1.2.3"
     return None

@@ -16,22 +16,30 @@ def command(common: Common, targets: tuple[str, ...]) -> int:
 
     \b
     Examples:
-      imgbuild check           the whole workspace
-      imgbuild check nova      one component
+      imgbuild check              the whole workspace
+      imgbuild check nova         one component, and what it stands on
+      imgbuild check openstack    a layer definition, and what it stands on
     """
     from dsl import checks
+    from dsl.errors import DefinitionError
 
     catalog = common.catalog()
-    problems = checks.check(catalog)
-    if targets:
-        definitions = [d for target in targets for d in catalog.find(target)]
-        folders = {part.folder for d in definitions for part in d.chain()}
-        problems = tuple(p for p in problems if any(p.place.file.is_relative_to(folder) for folder in folders))
+    problems = set() if targets else set(checks.check(catalog))
+    for target in targets:
+        try:
+            component = catalog.component(target)
+            definitions = (*component.shared, *component.images) if component else (catalog.definition(target),)
+            problems.update(checks.of(catalog, definitions, templates=True))
+        except DefinitionError as error:
+            problems.update(error.problems)
+    found = tuple(sorted(problems))
     if common.json:
-        output.print_json({"problems": [output.problem_data(problem) for problem in problems]})
-    elif problems:
-        click.echo(output.problems_text(problems), err=True)
+        output.print_json({"problems": [output.problem_data(problem) for problem in found]})
+    elif found:
+        click.echo(output.problems_text(found), err=True)
+    elif targets:
+        click.echo(f"{', '.join(targets)}: nothing wrong")
     else:
-        count = sum(len(component.images) for component in catalog.components)
-        click.echo(f"{len(catalog.components)} components with {count} images: nothing wrong")
-    return 2 if problems else 0
+        images = sum(len(component.images) for component in catalog.components)
+        click.echo(f"{len(catalog.components)} components with {images} images: nothing wrong")
+    return 2 if found else 0

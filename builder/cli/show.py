@@ -19,22 +19,20 @@ def command(common: Common, target: str, origin: bool) -> None:
 
     \b
     Examples:
-      imgbuild show nova
-      imgbuild show nova --origin     with file, line and column of each value
-      imgbuild show openstack --json
+      imgbuild show nova                a component
+      imgbuild show nova/nova-api       one of its images, or a definition that they share
+      imgbuild show openstack           a layer definition, in its highest version
+      imgbuild show "openstack 1.0.0"   in this version
+      imgbuild show nova --origin       with file, line and column of each value
     """
     catalog = common.catalog()
-    component = next((c for c in catalog.components if c.name == target), None)
-    if component:
-        value: Any = component.model
-    else:
-        layer = next((d for d in catalog.layers if d.name == target), None)
-        value = layer.model if layer else catalog.find(target)[0].model
-    data = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    shown = catalog.component(target) or catalog.definition(target)
+    at = getattr(shown, "at", ())
+    data = _lists(shown.document.value(at))
     if origin:
-        places = catalog.origins(target)
         rows = [
-            {"path": list(path), "value": leaf, "origin": str(places.get(path, ""))} for path, leaf in _leaves(data)
+            {"path": list(path), "value": leaf, "origin": str(shown.document.place((*at, *path)))}
+            for path, leaf in _leaves(data)
         ]
         if common.json:
             output.print_json(rows)
@@ -49,6 +47,15 @@ def command(common: Common, target: str, origin: bool) -> None:
         import yaml
 
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100), end="")
+
+
+def _lists(data: Any) -> Any:
+    match data:
+        case dict():
+            return {key: _lists(value) for key, value in data.items()}
+        case tuple():
+            return [_lists(value) for value in data]
+    return data
 
 
 def _leaves(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:

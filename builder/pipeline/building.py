@@ -132,7 +132,7 @@ def _by_component(catalog: Catalog, targets: Iterable[str], failed: list[Built])
         except ImgbuildError as error:
             failed.append(_failure(name, error))
     if not names:
-        failed += [_failure(folder.name, DefinitionError(problems)) for folder, problems in catalog.broken.items()]
+        failed += [_failure(one.name, DefinitionError(one.problems)) for one in catalog.broken]
     components: dict[str, list[Definition]] = {}
     for image in found.values():
         components.setdefault(image.component or image.name, []).append(image)

@@ -59,7 +59,7 @@ def contents(images: Iterable[Definition], store: Store) -> dict[tuple[str, str]
                 if file.content is not None:
                     digest = store.add(file.content.encode())
                 elif file.from_ is not None:
-                    digest = store.add(_read(definition.folder / file.from_))
+                    digest = store.add(_read(definition.beside("files", path, "from")))
                 else:
                     assert file.sha256 is not None, "checks see to it"
                     digest = Digest.from_hex(file.sha256)

@@ -7,7 +7,7 @@ from pathlib import Path
 from builder.report import Reporter
 from builder.tools import git
 from builder.tools.store import Store
-from dsl import catalog
+from dsl import loading
 from dsl.catalog import Catalog
 
 
@@ -18,12 +18,12 @@ def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Repor
         DefinitionError: there is no workspace, or its own file is wrong.
         FetchError: a commit cannot be had.
     """
-    root, workspace = catalog.find_workspace(directory)
+    root = loading.find(directory)
     used = []
-    for entry in workspace.uses:
+    for entry in root.workspace.uses:
         if store.tree(f"git-{entry.commit}") is None:
             reporter.step(f"fetching {entry.url} at {entry.commit[:12]}")
-        local = root / entry.url
+        local = root.folder / entry.url
         url = str(local) if local.exists() else entry.url
         used.append(git.checkout(url, entry.ref, entry.commit, store) / entry.path)
-    return catalog.load(root, repos=repos, used=tuple(used))
+    return loading.load(root, repos=repos, used=tuple(used))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dsl import catalog, checks
+from dsl import checks, loading
 from dsl.catalog import UnknownTarget
 from dsl.errors import DefinitionError, Problem
 
@@ -20,7 +20,7 @@ def problems(folder: Path, text: str) -> tuple[Problem, ...]:
     """What is wrong with a component."""
     (folder / "component.yaml").write_text(text)
     try:
-        loaded = catalog.load(folder)
+        loaded = loading.load(loading.find(folder))
         return checks.check(loaded)
     except DefinitionError as error:
         return error.problems
@@ -54,20 +54,20 @@ def test_broken(name: str, tmp_path: Path) -> None:
 
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "component.yaml").write_bytes(b"dsl: 1\nsummary: \xff\n")
-    (problem,) = catalog.load(tmp_path).problems
+    (problem,) = loading.load(loading.find(tmp_path)).problems
     assert (problem.code, problem.place.line, problem.place.column) == ("not-utf-8", 2, 10)
 
 
 def test_a_huge_file(tmp_path: Path) -> None:
     with (tmp_path / "component.yaml").open("wb") as file:
         file.truncate(100_000_000)
-    (problem,) = catalog.load(tmp_path).problems
+    (problem,) = loading.load(loading.find(tmp_path)).problems
     assert problem.code == "too-large"
 
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "component.yaml").mkdir()
-    (problem,) = catalog.load(tmp_path).problems
+    (problem,) = loading.load(loading.find(tmp_path)).problems
     assert problem.code == "not-a-file"
 
 
@@ -75,7 +75,7 @@ def test_a_loop_of_links(tmp_path: Path) -> None:
     (tmp_path / "imgbuild.yaml").write_text("dsl: 1\nworkspace: w\n")
     (tmp_path / "repos/x").mkdir(parents=True)
     (tmp_path / "repos/x/component.yaml").symlink_to("component.yaml")
-    assert [p.code for p in catalog.load(tmp_path).problems] in ([], ["link-loop"])
+    assert [p.code for p in loading.load(loading.find(tmp_path)).problems] in ([], ["link-loop"])
 
 
 def test_a_broken_file_is_told_by_its_folders_name(tmp_path: Path) -> None:
@@ -83,11 +83,15 @@ def test_a_broken_file_is_told_by_its_folders_name(tmp_path: Path) -> None:
     for name, text in (("one", "dsl: ["), ("two", GOOD)):
         (tmp_path / "repos" / name).mkdir(parents=True)
         (tmp_path / "repos" / name / "component.yaml").write_text(text)
-    loaded = catalog.load(tmp_path)
+    loaded = loading.load(loading.find(tmp_path))
     assert [d.name for d in loaded.find("web")] == ["web"]
     with pytest.raises(DefinitionError):
         loaded.find("one")
-    with pytest.raises(UnknownTarget) as raised:
+    # Who knows what is in a file that cannot be read.
+    with pytest.raises(DefinitionError):
         loaded.find("wep")
+    (tmp_path / "repos/one/component.yaml").unlink()
+    with pytest.raises(UnknownTarget) as raised:
+        loading.load(loading.find(tmp_path)).find("wep")
     assert raised.value.hint == "did you mean 'web'?"
     assert raised.value.exit_code == 2

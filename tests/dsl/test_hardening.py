@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsl import catalog, document
+from dsl import document, loading
 from dsl.errors import DefinitionError
 from tests.dsl.test_broken import GOOD
 from tests.dsl.test_language import OVERLAY, workspace
@@ -30,7 +30,7 @@ def test_a_loop_of_links_is_told_at_its_place(tmp_path: Path) -> None:
     (tmp_path / "repos/x").mkdir(parents=True)
     (tmp_path / "repos/x/component.yaml").symlink_to("component.yaml")
     with pytest.raises(DefinitionError) as raised:
-        catalog.load(tmp_path).find("x")
+        loading.load(loading.find(tmp_path)).find("x")
     assert [p.code for p in raised.value.problems] == ["link-loop"]
 
 
@@ -61,4 +61,4 @@ def test_an_image_of_a_broken_file_is_told_at_its_place(tmp_path: Path) -> None:
     (tmp_path / "repos/other").mkdir(parents=True)
     (tmp_path / "repos/other/component.yaml").write_text(GOOD.replace("user: web", "usr: web"))
     with pytest.raises(DefinitionError):
-        catalog.load(tmp_path).find("web")
+        loading.load(loading.find(tmp_path)).find("web")

@@ -12,7 +12,7 @@ import semantic_version
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dsl import catalog, document, model, reader, reference, schema, versions
+from dsl import catalog, document, loading, model, reader, reference, schema, versions
 from dsl.errors import DefinitionError
 from tests.dsl.test_broken import CASES, GOOD
 
@@ -150,7 +150,7 @@ def workspace(folder: Path, overlay: str) -> catalog.Catalog:
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    return catalog.load(folder)
+    return loading.load(loading.find(folder))
 
 
 def test_an_overlay_adds_removes_and_replaces(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_an_overlay_adds_removes_and_replaces(tmp_path: Path) -> None:
     assert component.model.license == "MIT"
     assert component.overlay == "acme"
     assert component.lock_path == tmp_path / "acme/web/lock.yaml"
-    origins = loaded.origins("web")
+    origins = component.document.places
     assert origins["images", "web", "run", "command"].file == tmp_path / "acme/overlay.yaml"
     assert origins["images", "web", "run", "user"].file == tmp_path / "repos/web/component.yaml"
 
@@ -177,6 +177,6 @@ def test_an_overlay_that_removes_what_is_not_there_is_told(tmp_path: Path) -> No
 def test_the_definitions_that_ship_are_right() -> None:
     from dsl import checks
 
-    loaded = catalog.load(Path(__file__).parent.parent.parent)
+    loaded = loading.load(loading.find(Path(__file__).parent.parent.parent))
     assert checks.check(loaded) == ()
     assert {c.name for c in loaded.components} >= {"nova", "keystone", "mariadb", "rabbitmq", "memcached"}
