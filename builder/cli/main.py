@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -82,18 +84,28 @@ def cli(ctx: click.Context, directory: str | None, repos: tuple[str, ...]) -> No
     ctx.obj = {"directory": directory, "repos": repos}
 
 
+class Terminated(BaseException):
+    """Somebody asked us by SIGTERM to end: in as good order as with Ctrl-C."""
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
-    """Run the command line and end with 0 done, 1 failed, 2 wrong input, 3 found something, 130 interrupted."""
+    """Run the command line and end with 0 done, 1 failed, 2 wrong input, 3 found something, 130 or 143 interrupted."""
     from dsl.errors import ImgbuildError
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
+    except Terminated:
+        _interrupted("terminated", 128 + signal.SIGTERM)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _interrupted("interrupted", 128 + signal.SIGINT)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -107,6 +119,16 @@ def main() -> None:
     except OSError as error:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _interrupted(message: str, code: int) -> NoReturn:
+    import threading
+
+    print(message, file=sys.stderr, flush=True)
+    if threading.active_count() > 1:
+        # Downloads that wait for a mirror would be waited for.
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ class Common:
         """The local store."""
         from builder.tools.store import Store, default_root
 
-        return Store(default_root())
+        store = Store(default_root())
+        store.sweep()
+        return store
 
     def catalog(self) -> Catalog:
         """Every definition of the workspace."""

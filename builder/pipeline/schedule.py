@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,8 +15,6 @@ from typing import Any
 from builder.errors import MakeError
 from builder.report import Reporter
 from dsl.errors import ImgbuildError
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +105,12 @@ def _prepare() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Folders that nobody describes get the mode that any machine gives them.
     os.umask(0o022)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # The kernel's own way (PR_SET_PDEATHSIG) looks at the fork server, which lives as long as its workers do.
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it runs in a worker"
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -61,14 +61,19 @@ def fetch(wanted: Iterable[Wanted], store: Store, reporter: Reporter) -> None:
     timeout = httpx.Timeout(30)
     with httpx.Client(limits=limits, timeout=timeout, follow_redirects=True) as client:
         pool = ThreadPoolExecutor(_CONNECTIONS)
+        patient = True
         try:
             futures = [pool.submit(_one, one, store, client, progress) for one in missing]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
+        except BaseException as error:
+            patient = isinstance(error, Exception)
+            raise
         finally:
             progress.stopped = True
-            pool.shutdown(wait=True, cancel_futures=True)
+            # Who interrupts us does not wait for a read that is stuck.
+            pool.shutdown(wait=patient, cancel_futures=True)
     reporter.progress("download", total, total, "B")
 
 

@@ -11,13 +11,9 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: Path, folder: Path | None = None) -> Iterator[BinaryIO]:
-    """Write a file: it is there, in place of the one before, when the block ends without an error.
-
-    Args:
-        folder: where it is made, on the same file system; beside the file if not given.
-    """
-    descriptor, name = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}.")
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file: it is there, in place of the one before, when the block ends without an error."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -29,7 +25,7 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[BinaryIO]:
         raise
 
 
-def write(path: Path, data: bytes, folder: Path | None = None) -> None:
+def write(path: Path, data: bytes) -> None:
     """Write a file of these bytes, whole or not at all."""
-    with replacing(path, folder) as file:
+    with replacing(path) as file:
         file.write(data)

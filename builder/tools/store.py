@@ -28,7 +28,6 @@ from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
 from builder.model.lock import LockedGroup, LockedUser
 from builder.model.plan import MadeLayer
-from builder.tools import files
 
 
 def default_root() -> Path:
@@ -92,21 +91,13 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[BlobWriter]:
         """Add a blob: it is there, under its digest, when the block ends without an error."""
-        descriptor, name = tempfile.mkstemp(dir=self._folder("tmp"))
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                writer = BlobWriter(file)
-                yield writer
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                target = self.path(writer.digest)
-                self._folder("blobs", "sha256")
-                os.replace(name, target)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+        with self._temporary_file() as (file, name):
+            writer = BlobWriter(file)
+            yield writer
+            file.flush()
+            target = self.path(writer.digest)
+            self._folder("blobs", "sha256")
+            os.replace(name, target)
 
     def add(self, data: bytes) -> Digest:
         """Add a small blob."""
@@ -175,15 +166,52 @@ class Store:
     @contextlib.contextmanager
     def temporary_folder(self) -> Iterator[Path]:
         """A folder on the store's file system that goes away with the block."""
-        path = Path(tempfile.mkdtemp(dir=self._folder("tmp")))
-        path.chmod(0o755)
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
+        with self._claiming():
+            path = Path(tempfile.mkdtemp(dir=self._folder("tmp")))
+            descriptor = os.open(path, os.O_RDONLY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            path.chmod(0o755)
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
             os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _temporary_file(self) -> Iterator[tuple[BinaryIO, str]]:
+        """A file that is gone when the block ends, unless the block renames it."""
+        with self._claiming():
+            descriptor, name = tempfile.mkstemp(dir=self._folder("tmp"))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o644)
+                yield file, name
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def _claiming(self) -> contextlib.AbstractContextManager[None]:
+        # What is made and not yet locked looks like a leftover.
+        return self.exclusive("tmp")
+
+    def sweep(self) -> None:
+        """Remove what runs that were killed have left in ``tmp``."""
+        folder = self.root / "tmp"
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return
+        with self._claiming():
+            for path in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    descriptor = os.open(path, os.O_RDONLY)
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        if path.is_dir():
+                            shutil.rmtree(path, ignore_errors=True)
+                        else:
+                            path.unlink()
+                    finally:
+                        os.close(descriptor)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -198,7 +226,10 @@ class Store:
 
     def write_file(self, path: Path, data: bytes) -> None:
         """Write a file of the store whole or not at all."""
-        files.write(path, data, self._folder("tmp"))
+        with self._temporary_file() as (file, name):
+            file.write(data)
+            file.flush()
+            os.replace(name, path)
 
     def usage(self) -> dict[str, int]:
         """Bytes on disk by the store's folders; a file with several names counts once."""

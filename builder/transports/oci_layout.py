@@ -72,6 +72,7 @@ def write(
         "annotations": {oci.REF_NAME: reference, **(annotations or {}), **({LOCK: Digest.of(lock)} if lock else {})},
     }
     with _exclusive(folder):
+        _sweep(folder)
         index = _index(folder)
         blobs = LayoutBlobs(folder)
         missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
@@ -155,6 +156,13 @@ def _exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    # What is half written lies under such names: nobody else writes now, so it is left over from a run that was killed.
+    for place in (folder, folder / "blobs" / "sha256"):
+        for path in place.glob(".*"):
+            path.unlink()
 
 
 def _whole(path: Path, size: int) -> bool:

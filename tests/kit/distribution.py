@@ -135,6 +135,7 @@ class Site:
         self.folder = folder / "work"
         self.cache = folder / "cache"
         self.mirror = folder / "mirror"
+        self._caches = 0
         self.repo = AptRepo(self.mirror / "tiny", distribution.repo.suites, signed_like=distribution.repo)
         self.repo.take_over(distribution.repo)
         self.repo.publish()
@@ -169,15 +170,23 @@ class Site:
             under=tuple(under),
         )  # fmt: skip
 
-    def works(self, *words: str) -> Run:
+    def works(self, *words: str, cache: Path | None = None) -> Run:
         """Run imgbuild here; it must end well."""
-        result = self.run(*words)
+        result = self.run(*words, cache=cache)
         assert result.code == 0, result.errors + result.output
         return result
 
-    def build(self, *targets: str, out: str = "out") -> dict[str, str]:
+    def another_cache(self) -> Path:
+        """A copy of the cache as it is now."""
+        self._caches += 1
+        copy = self.cache.with_name(f"cache-{self._caches}")
+        run(["cp", "-al", self.cache, copy])
+        shutil.rmtree(copy / "imgbuild/apt", ignore_errors=True)
+        return copy
+
+    def build(self, *targets: str, out: str = "out", cache: Path | None = None) -> dict[str, str]:
         """Build images: the digest of each."""
-        result = self.works("build", *(targets or ("app",)), "--to", f"oci:{out}", "--json")
+        result = self.works("build", *(targets or ("app",)), "--to", f"oci:{out}", "--json", cache=cache)
         return {one["image"]: one["digest"] for one in result.json["images"]}
 
     def image(self, name: str = "app", out: str = "out") -> Image:

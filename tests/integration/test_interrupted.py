@@ -1,0 +1,144 @@
+"""Ctrl-C and signals at every stage: nothing stays behind, and the next run gives what it would have given."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder import validate
+from tests.kit.distribution import Server, Site
+from tests.kit.project import Running, mounts_with, running
+
+pytestmark = pytest.mark.integration
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
+SLOW = "#!/bin/sh\nsleep 2\n"
+
+
+def payload() -> dict[str, str]:
+    """What takes a while to compress and does not become small."""
+    return {"usr/share/app": random.Random(1).randbytes(16 << 20).hex()}
+
+
+def release(site: Site, files: dict[str, str], **members: str) -> tuple[dict[str, str], Path]:
+    """Publish a new version of app, and lock and build it with another cache.
+
+    Returns:
+        What the build is to give, and the other cache.
+    """
+    other = site.another_cache()
+    site.repo.add("app", "2", files=files, **members)  # type: ignore[arg-type]
+    site.repo.publish()
+    site.works("lock", "app", "--update", cache=other)
+    return site.build(out="expected", cache=other), other
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What lies in a folder that may come and go."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def interrupt(site: Site, reached: Callable[[Running], bool], *words: str) -> None:
+    """Interrupt a build at a stage by each signal, and see that it leaves nothing behind."""
+    for number, code in CODES.items():
+        with running("build", "app", *words, cache=site.cache, cwd=site.folder, env=site.env) as run:
+            run.until(lambda: reached(run))
+            run.signal(number)
+            began = time.monotonic()
+            ended = run.end()
+            assert time.monotonic() - began < 5
+            assert run.left_over() == {}
+        assert (ended.code, ended.errors.splitlines()[-1]) == (code, {130: "interrupted", 143: "terminated"}[code])
+        assert "Traceback" not in ended.errors
+        assert mounts_with(str(site.cache)) == []
+        require_tidy(site)
+
+
+def require_tidy(site: Site) -> None:
+    """After the next run, whatever it is, the store's temporary folder is empty."""
+    site.works("list")
+    assert files_of(site.cache / "imgbuild/tmp") == []
+
+
+def test_while_downloading(site: Site) -> None:
+    expected, _ = release(site, payload())
+    with Server(site.mirror, holds=True) as server:
+        site.env = {"IMGBUILD_MIRROR": server.uri}
+
+        def asked(_: Running) -> bool:
+            asked_now = server.asked.is_set()
+            server.asked.clear()
+            return asked_now
+
+        interrupt(site, asked)
+        server.go_on.set()
+        assert site.build() == expected
+
+
+def test_while_making_a_package_layer(site: Site) -> None:
+    expected, _ = release(site, payload())
+    folder = site.cache / "imgbuild/tmp"
+    # The .deb is copied first, in one go; what follows is the layer and the tree.
+    interrupt(site, lambda _: any(path.is_dir() for path in files_of(folder)))
+    assert site.build() == expected
+
+
+def test_while_configuring(site: Site) -> None:
+    expected, _ = release(site, PROGRAM, postinst=SLOW)
+    interrupt(site, lambda run: run.runs("sleep"))
+    assert site.build() == expected
+
+
+def test_while_writing(site: Site) -> None:
+    expected, _ = release(site, payload())
+    before = set(files_of(site.folder))
+    interrupt(site, lambda _: (site.folder / ".app.tar.part").exists(), "--to", "oci-archive:app.tar")
+    assert set(files_of(site.folder)) == before
+    assert site.build() == expected
+
+
+def killed(site: Site, moments: int) -> None:
+    expected, _ = release(site, PROGRAM, postinst="#!/bin/sh\necho made > /etc/app\n")
+    began = time.monotonic()
+    site.works("build", "app", "--to", "oci:timed", cache=site.another_cache())
+    whole = time.monotonic() - began
+    chance = random.Random(20)
+    for number in range(moments):
+        cache, out = site.another_cache(), f"out-{number}"
+        with running("build", "app", "--to", f"oci:{out}", cache=cache, cwd=site.folder, env=site.env) as run:
+            time.sleep(chance.random() * whole)
+            run.signal(signal.SIGKILL)
+            run.end()
+            assert run.left_over() == {}
+        assert mounts_with(str(cache)) == []
+        if (site.folder / out / "index.json").exists():
+            assert validate.image(site.image(out=out)) == []
+        assert site.build(out=out, cache=cache) == expected
+        assert validate.image(site.image(out=out)) == []
+        assert files_of(cache / "imgbuild/tmp") == []
+        assert list((site.folder / out).rglob(".*")) == []
+
+
+def test_what_a_killed_run_left_in_a_layout_goes(site: Site) -> None:
+    site.build()
+    for path in (site.folder / "out/.index.json.x", site.folder / "out/blobs/sha256/.00.x"):
+        path.touch()
+    site.build()
+    assert list((site.folder / "out").rglob(".*")) == []
+
+
+def test_killed_at_any_moment(site: Site) -> None:
+    killed(site, 10)
+
+
+@pytest.mark.full
+def test_killed_at_a_hundred_moments(site: Site) -> None:
+    killed(site, 100)
