@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, fields
+from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +48,7 @@ def read(path: Path) -> LockFile:
         if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
             raise _broken(path, number, "a merge left its marks in the lock")
     try:
-        data = yaml.load(text, _Loader)
+        data = _as_written(text) or yaml.load(text, _Loader)
         if not isinstance(data, dict) or data.get("lock") != LOCK_VERSION:
             raise ValueError(f"`lock: {LOCK_VERSION}` is expected")
         locks = tuple(_lock(entry) for entry in data["definitions"])
@@ -60,24 +62,57 @@ def read(path: Path) -> LockFile:
 
 def text(locks: LockFile) -> str:
     """The file of some locks."""
-    parts = [_HEADER, f"lock: {LOCK_VERSION}\n"]
-    if locks.revisions:
-        parts.append("revisions:\n" + _lines(locks.revisions))
-    parts.append("definitions:\n")
-    for lock in sorted(locks.locks, key=lambda x: (x.name, x.architecture)):
-        parts.append(f"- name: {json.dumps(lock.name)}\n")
-        for name in ("architecture", "rules", "fingerprint", "stands_on"):
-            parts.append(f"  {name}: {json.dumps(getattr(lock, name))}\n")
-        parts.append(f"  bins: {lock.grouping.bins}\n  alone: {json.dumps(lock.grouping.alone)}\n")
-        for name in ("sources", "packages", "users", "groups", "answers", "compiler", "clock", "built"):
-            rows = getattr(lock, name)
-            if rows:
-                parts.append(f"  {name}:\n" + _lines(rows, "  "))
+    revisions = "revisions:\n" + _lines(locks.revisions) if locks.revisions else ""
+    ordered = sorted(locks.locks, key=lambda lock: (lock.name, lock.architecture))
+    return with_sections((section(lock) for lock in ordered), revisions)
+
+
+def with_sections(sections: Iterable[str], revisions: str = "") -> str:
+    """A file of sections, in the order in which they come."""
+    return f"{_HEADER}lock: {LOCK_VERSION}\n{revisions}definitions:\n{''.join(sections)}"
+
+
+def section(lock: Lock) -> str:
+    """One lock's part of a file."""
+    parts = [f"- name: {json.dumps(lock.name)}\n"]
+    for name in ("architecture", "rules", "fingerprint", "stands_on"):
+        parts.append(f"  {name}: {json.dumps(getattr(lock, name))}\n")
+    parts.append(f"  bins: {lock.grouping.bins}\n  alone: {json.dumps(lock.grouping.alone)}\n")
+    for name in ("sources", "packages", "users", "groups", "answers", "compiler", "clock", "built"):
+        rows = getattr(lock, name)
+        if rows:
+            parts.append(f"  {name}:\n" + _lines(rows, "  "))
     return "".join(parts)
 
 
 def _lines(rows: tuple[Any, ...], indent: str = "") -> str:
-    return "".join(f"{indent}- {json.dumps(astuple(row), ensure_ascii=False)}\n" for row in sorted(rows))
+    values = attrgetter(*(field.name for field in fields(rows[0])))
+    return "".join(f"{indent}- {json.dumps(values(row), ensure_ascii=False)}\n" for row in sorted(rows))
+
+
+def _as_written(text: str) -> dict[str, Any] | None:
+    """The data of a file that has the form in which it was written, at a tenth of YAML's time; None if it has not."""
+    data: dict[str, Any] = {}
+    here: dict[str, Any] = data
+    rows: list[Any] = []
+    try:
+        for line in text.splitlines():
+            if line.startswith(("- [", "  - [")):
+                rows.append(json.loads(line[line.index("[") :]))
+            elif line.startswith("- name: ") and "definitions" in data:
+                here = {"name": json.loads(line[8:])}
+                data["definitions"].append(here)
+            elif line and not line.startswith("#"):
+                if not line.startswith(" "):
+                    here = data
+                name, _, value = line.partition(":")
+                if value:
+                    here[name.strip()] = json.loads(value)
+                else:
+                    rows = here[name.strip()] = []
+    except ValueError:
+        return None
+    return data
 
 
 def _lock(data: dict[str, Any]) -> Lock:

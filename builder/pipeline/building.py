@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,9 @@ def build(
         edges.reporter.warn(error.message)
         jobs = _without(catalog, jobs, gone, edges)
         made = _make(catalog, jobs, ways, edges)
-    built = tuple(_write(job, made, ways, edges, started) for job in jobs)
+    locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
+    sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
+    built = tuple(_write(job, made, sections, ways, edges, started) for job in jobs)
     if not locked:
         _remember([job for job in jobs if job.plan.revision], made)
     return (*built, *failed)
@@ -204,13 +206,20 @@ def _failure(name: str, error: ImgbuildError, tag: str = "", status: str = "fail
     return Built(name, tag, status, because=error.message, error=error)
 
 
-def _write(job: _Job, made: making.Made, ways: tuple[transports.Target, ...], edges: Edges, started: float) -> Built:
+def _write(
+    job: _Job,
+    made: making.Made,
+    sections: Mapping[int, str],
+    ways: tuple[transports.Target, ...],
+    edges: Edges,
+    started: float,
+) -> Built:
     plan_ = job.plan
     try:
         making.require(made, plan_.layers)
         image = assemble.image(plan_, made.layers, edges.store)
         for way in ways:
-            transports.write(image, way, _named(job))
+            transports.write(image, way, _named(job, sections))
     except OSError as error:
         return _failure(
             plan_.image, MakeError(f"{plan_.image} cannot be written: {error.strerror or error}"), plan_.tag
@@ -240,7 +249,7 @@ def _definition(layer: LayerPlan) -> str:
     return layer.state.definition if isinstance(layer, RecordsLayerPlan) else layer.definition
 
 
-def _named(job: _Job) -> transports.Named:
+def _named(job: _Job, sections: Mapping[int, str]) -> transports.Named:
     plan_ = job.plan
     annotations = {
         "org.imgbuild.component": plan_.component,
@@ -249,8 +258,7 @@ def _named(job: _Job) -> transports.Named:
         "org.imgbuild.revision": str(plan_.revision),
         "org.imgbuild.content-key": str(plan_.content_key),
     }
-    slice_ = LockFile(tuple(replace(job.locks[part.key], built=()) for part in job.image.chain()))
-    lock = lockfile.text(slice_).encode()
+    lock = lockfile.with_sections(sections[id(job.locks[part.key])] for part in job.image.chain()).encode()
     return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations, lock)
 
 

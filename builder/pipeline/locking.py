@@ -106,11 +106,9 @@ def drafts(catalog: Catalog, images: Iterable[Definition], locks: Locks, edges: 
     """The plans of images, by key, without a revision."""
     wanted = tuple(images)
     contents = packages.contents(wanted, edges.store)
-    defaults = catalog.workspace.defaults
-    return {
-        image.key: planner.image(catalog.component_of(image), chain(image, locks), contents, defaults)
-        for image in wanted
-    }
+    chains = [(catalog.component_of(image), chain(image, locks)) for image in wanted]
+    plans = planner.images(chains, contents, catalog.workspace.defaults)
+    return {image.key: plan for image, plan in zip(wanted, plans, strict=True)}
 
 
 def misrevised(plans: Mapping[str, ImagePlan], known: Mapping[str, Revision]) -> dict[str, str]:
@@ -247,7 +245,7 @@ def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges)
     lock_ = locks[definition.key]
     contents = packages.contents([definition], edges.store)
     compression = catalog.workspace.defaults.compression
-    plan = planner.state_layer(chain(definition, locks), contents, compression, learn=True)
+    plan = planner.parts(chain(definition, locks), contents, compression, learn=True)[-1].state
 
     def fetch(wanted: tuple[LockedPackage, ...]) -> None:
         packages.fetch(catalog, [definition], wanted, edges)

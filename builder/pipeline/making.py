@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from builder.errors import IntegrityError, MakeError
 from builder.formats import compress
-from builder.make import files_layer, package_layer, records_layer, state_layer
 from builder.model.digest import CacheKey
 from builder.model.image import Blobs, Layer
 from builder.model.lock import BuiltLayer, LockedPackage
@@ -21,7 +20,8 @@ from builder.model.plan import (
     RecordsLayerPlan,
     StateLayerPlan,
 )
-from builder.pipeline.schedule import Outcome, Task, run
+from builder.pipeline import schedule
+from builder.pipeline.schedule import Outcome, Task
 from builder.report import Reporter
 from builder.tools.store import Store
 
@@ -83,7 +83,7 @@ def make(
     fetch(tuple(sorted(wanted.values())))
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")
-    outcome = run(tasks, jobs, reporter)
+    outcome = schedule.run(tasks, jobs, reporter)
     for key in todo:
         made = outcome.results.get(key)
         if isinstance(made, MadeLayer):
@@ -140,6 +140,9 @@ def _trees(plans: Iterable[LayerPlan], store: Store) -> tuple[LockedPackage, ...
 
 
 def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store: Store) -> tuple[Task, ...]:
+    # A build that makes nothing does without them.
+    from builder.make import files_layer, package_layer, records_layer, state_layer
+
     tree_makers: dict[str, str] = {}
     wanted = {package.sha256 for package in trees}
     tasks = []

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +52,10 @@ def run(tasks: tuple[Task, ...], jobs: int, reporter: Reporter) -> Outcome:
     Args:
         jobs: how many at once.
     """
+    import multiprocessing
+    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
+
     results: dict[str, Any] = {}
     errors: dict[str, ImgbuildError] = {}
     skipped: dict[str, str] = {}
@@ -109,6 +110,8 @@ def _prepare() -> None:
 
 
 def _end_with_parent() -> None:
+    import multiprocessing
+
     # The kernel's own way (PR_SET_PDEATHSIG) looks at the fork server, which lives as long as its workers do.
     parent = multiprocessing.parent_process()
     assert parent is not None, "it runs in a worker"

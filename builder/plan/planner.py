@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from builder.errors import UsageError
@@ -39,6 +39,16 @@ class Locked:
 
     definition: Definition
     lock: Lock
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one definition of a chain gives to the images that stand on it."""
+
+    locked: Locked
+    packages: tuple[PackageLayerPlan, ...]
+    state: StateLayerPlan
+    files: FilesLayerPlan | None
 
 
 def leave_out(chain: Sequence[Definition]) -> LeaveOutRules:
@@ -98,19 +108,31 @@ def file_entries(locked: Locked, numbers: accounts.Numbers, contents: Contents) 
     return tuple(sorted(entries))
 
 
-def state_layer(
-    chain: Sequence[Locked], contents: Contents, compression: str, *, learn: bool = False
-) -> StateLayerPlan:
-    """The state layer of the chain's last definition, and those below."""
-    below: StateLayerPlan | None = None
-    files: tuple[FilesLayerPlan, ...] = ()
-    for depth in range(1, len(chain) + 1):
-        part = chain[:depth]
-        below = _state(part, below, files, contents, compression, learn=learn and depth == len(chain))
-        layer = files_layer(part, contents, compression)
-        files = (*files, layer) if layer else files
-    assert below is not None, "a chain has at least one definition"
-    return below
+def parts(
+    chain: Sequence[Locked],
+    contents: Contents,
+    compression: str,
+    known: Mapping[str, Part] | None = None,
+    *,
+    learn: bool = False,
+) -> tuple[Part, ...]:
+    """What the definitions of a chain give, bottom first.
+
+    Args:
+        known: parts of the same locks that were planned before, by the key of their definition.
+        learn: whether the last one's state is to find out which numbers scripts allocate.
+    """
+    found: list[Part] = []
+    for depth, locked in enumerate(chain, start=1):
+        part = (known or {}).get(locked.definition.key)
+        if part is None:
+            here = chain[:depth]
+            packages = package_layers(here, compression)
+            last = learn and depth == len(chain)
+            state = _state(here, found, packages, contents, compression, learn=last)
+            part = Part(locked, packages, state, files_layer(here, contents, compression))
+        found.append(part)
+    return tuple(found)
 
 
 def files_layer(chain: Sequence[Locked], contents: Contents, compression: str) -> FilesLayerPlan | None:
@@ -125,12 +147,24 @@ def files_layer(chain: Sequence[Locked], contents: Contents, compression: str) -
     return FilesLayerPlan(key, chain[-1].lock.name, entries, compression)
 
 
-def image(
-    component: CatalogComponent,
-    chain: Sequence[Locked],
-    contents: Contents,
-    defaults: model.Defaults,
-) -> ImagePlan:
+def images(
+    wanted: Iterable[tuple[CatalogComponent, Sequence[Locked]]], contents: Contents, defaults: model.Defaults
+) -> tuple[ImagePlan, ...]:
+    """Images whose chains share their locks: what several stand on is planned once.
+
+    Raises:
+        UsageError: as `image`.
+    """
+    known: dict[str, Part] = {}
+    plans = []
+    for component, chain in wanted:
+        found = parts(chain, contents, defaults.compression, known)
+        known |= {part.locked.definition.key: part for part in found}
+        plans.append(image(component, found, defaults))
+    return tuple(plans)
+
+
+def image(component: CatalogComponent, found: Sequence[Part], defaults: model.Defaults) -> ImagePlan:
     """One image: cold groups definition by definition, hot groups in one order, states, files, records.
 
     It has no revision yet, as a ``-dev`` build has none.
@@ -139,16 +173,14 @@ def image(
         UsageError: the package that its version is read from is not there, or it has more layers than engines take.
     """
     compression = defaults.compression
-    packages = [plan for depth in range(1, len(chain) + 1) for plan in package_layers(chain[:depth], compression)]
+    chain = tuple(part.locked for part in found)
+    packages = [plan for part in found for plan in part.packages]
     cold = [plan for plan in packages if not plan.hot]
     hot = sorted((plan for plan in packages if plan.hot), key=lambda plan: groups.hot_rank(plan.group))
-    state = state_layer(chain, contents, compression)
     upper: list[LayerPlan] = []
-    for depth, part in enumerate(state.chain(), start=1):
-        upper.append(part)
-        files = files_layer(chain[:depth], contents, compression)
-        if files:
-            upper.append(files)
+    for part in found:
+        upper += [part.state, *((part.files,) if part.files else ())]
+    state = found[-1].state
     records = RecordsLayerPlan(
         CacheKey.of("records", {"rules": RULES, "state": state.cache_key, "compression": compression}),
         state,
@@ -215,13 +247,15 @@ def revise(old: tuple[Revision, ...], plan: ImagePlan) -> Revision:
 
 def _state(
     chain: Sequence[Locked],
-    below: StateLayerPlan | None,
-    files_below: tuple[FilesLayerPlan, ...],
+    parts_below: Sequence[Part],
+    packages: Sequence[PackageLayerPlan],
     contents: Contents,
     compression: str,
     *,
     learn: bool,
 ) -> StateLayerPlan:
+    below = parts_below[-1].state if parts_below else None
+    files_below = tuple(part.files for part in parts_below if part.files)
     locked = chain[-1]
     definition = locked.definition.model
     numbers = accounts.numbers(tuple(x.lock for x in chain))
@@ -244,7 +278,7 @@ def _state(
     alternatives = tuple(sorted(definition.alternatives.items()))
     generated = tuple(sorted(definition.generated))
     rules = leave_out([x.definition for x in chain])
-    layer_keys = [plan.cache_key for plan in package_layers(chain, compression)]
+    layer_keys = [plan.cache_key for plan in packages]
     clock = chain[0].lock.clock
     key = CacheKey.of(
         "state",
