@@ -46,7 +46,8 @@ class Definition:
         component: the component it belongs to; None for one of ``layers/``.
         site: the last overlay that changes it or what it stands on: its lock lies there.
         foreign: it comes from elsewhere and no overlay changes it here: its lock is taken as it is, never written.
-        upstream_lock_path: where the lock lies that a site's first one begins with; None if there is no site.
+        upstream_lock_path: where the lock lies that holds, if it fits, as long as there is none at ``lock_path``: that
+            of what a site changes, or of a layer definition that ships.
     """
 
     name: str

@@ -57,13 +57,14 @@ def load(root: Root, repos: Iterable[Path] = (), used: Iterable[Path] = ()) -> C
     shipped = _files(SHIPPED_LAYERS, "layer.yaml")
     if SHIPPED_LAYERS.is_relative_to(os.path.realpath(root.folder)):
         own_layers += shipped
-    else:
-        used_layers += shipped
     own = [file for path in root.workspace.repos for file in _files(root.folder / path, "component.yaml")]
     own += [file for folder in repos for file in _files(folder, "component.yaml")]
     used_components = [file for folder in used for file in _files_of(folder, "repos", "component.yaml")]
     for file, foreign in _once(own_layers, used_layers):
         loading.read_layer(file, foreign=foreign)
+    for file, _ in _once(shipped, ()):
+        if file not in own_layers:
+            loading.read_layer(file, foreign=True, locks=root.folder / "layers")
     for file, foreign in _once(own, used_components):
         loading.read_component(file, foreign=foreign)
     loading.rest()
@@ -104,12 +105,17 @@ def _once(own: Iterable[Path], foreign: Iterable[Path]) -> Iterator[tuple[Path, 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """The text of a layer definition, after overlays."""
+    """The text of a layer definition, after overlays.
+
+    Attributes:
+        locks: where this workspace's own locks of those that ship lie: theirs hold until it has some.
+    """
 
     document: Document
     model: model.LayerDefinition
     foreign: bool
     site: Site | None
+    locks: Path | None
 
 
 class _Loading:
@@ -156,7 +162,7 @@ class _Loading:
                 read, last = overlay.apply(read, changes, (kind, name)), site
         return read, last
 
-    def read_layer(self, file: Path, *, foreign: bool) -> None:
+    def read_layer(self, file: Path, *, foreign: bool, locks: Path | None = None) -> None:
         """Read a layer definition; what it stands on comes later, when all are known."""
         read = None
         try:
@@ -165,7 +171,7 @@ class _Loading:
             found = reader.validate(read, model.LayerDefinition)
             there = self.layers.setdefault(found.layer, {})
             if found.version not in there:
-                there[found.version] = _Layer(read, found, foreign, site)
+                there[found.version] = _Layer(read, found, foreign, site, locks)
             elif not foreign:  # one that comes from elsewhere gives way
                 message = f"{there[found.version].document.file} is {found.layer} {found.version}, too"
                 raise DefinitionError((read.problem(read.place(("layer",)), "same-name", message),))
@@ -280,18 +286,19 @@ class _Loading:
         upstream = read.file.parent / "lock.yaml"
         # Of one name there may be several majors.
         folder = f"{found.layer}@{found.version.partition('.')[0]}"
+        locks = site.folder / "layers" if site else layer.locks
         return Definition(
             name=found.layer,
             kind="layer",
             model=found,
             document=read,
             at=(),
-            lock_path=site.folder / "layers" / folder / "lock.yaml" if site else upstream,
+            lock_path=locks / folder / "lock.yaml" if locks else upstream,
             extends=below,
             component=None,
             site=site,
-            foreign=layer.foreign and site is None,
-            upstream_lock_path=upstream if site else None,
+            foreign=layer.foreign and locks is None,
+            upstream_lock_path=upstream if locks else None,
         )
 
 
