@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, jobs_option
+from builder.cli.options import Common, common, jobs_option, targets
 
 
 @click.command("build")
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=targets)
 @click.option("--all", "everything", is_flag=True, help="All components.")
 @click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
 @click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",

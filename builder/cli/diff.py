@@ -7,12 +7,12 @@ from dataclasses import asdict
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, written
 
 
 @click.command("diff")
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", shell_complete=written)
+@click.argument("new", shell_complete=written)
 @common
 def command(common: Common, old: str, new: str) -> int:
     """Compare two images: packages, layers, bytes; ends with 3 if they differ.

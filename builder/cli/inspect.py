@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, written
 
 
 @click.command("inspect")
-@click.argument("image")
+@click.argument("image", shell_complete=written)
 @click.option("--packages", is_flag=True, help="Name every package.")
 @common
 def command(common: Common, image: str, packages: bool) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, jobs_option
+from builder.cli.options import Common, common, jobs_option, targets
 
 
 @click.command("lock")
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=targets)
 @click.option("--all", "everything", is_flag=True, help="All components.")
 @click.option("--update", is_flag=True, help="Move everything to the newest versions.")
 @click.option("--check", is_flag=True, help="Only say whether locks fit their definitions; needs no network.")

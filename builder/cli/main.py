@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -10,10 +11,14 @@ from typing import Any, NoReturn
 
 import click
 
+from builder import __version__
+from builder.cli.options import shared
+
 COMMANDS = {
     "build": "Make images from definitions and their locks.",
     "cache": "Show what the store holds, or clean it.",
     "check": "Read definitions and say everything that is wrong with them.",
+    "completion": "Print a script that completes commands, options and names in a shell.",
     "diff": "Compare two images: packages, layers, bytes.",
     "init": "Propose a component repo from a package's name.",
     "inspect": "Show the layers of an image and the packages in them.",
@@ -34,45 +39,44 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, in order."""
-        return [name for name in sorted(COMMANDS) if _exists(name)]
+        return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name, loaded now."""
-        if cmd_name not in COMMANDS or not _exists(cmd_name):
+        if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"builder.cli.{cmd_name}").command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command, or name the nearest one."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             import difflib
 
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
-            if near:
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
-            raise
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(COMMANDS))}."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """The names of commands, without loading them, and the options."""
+        from click.shell_completion import CompletionItem
 
-def _exists(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(f"builder.cli.{name}") is not None
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=COMMANDS[name]) for name in sorted(COMMANDS) if name.startswith(incomplete)]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("-C", "--directory", help="Work in this folder.", metavar="DIR")
-@click.option("--repos", multiple=True, help="A further folder of component repos.", metavar="DIR")
-@click.version_option(package_name=None, version="0.1.0", prog_name="imgbuild")
+@shared
+@click.version_option(version=__version__, prog_name="imgbuild")
 @click.pass_context
-def cli(ctx: click.Context, directory: str | None, repos: tuple[str, ...]) -> None:
+def cli(ctx: click.Context, /, **given: Any) -> None:
     """Compile descriptions of software components into layered, versioned OCI images.
 
     \b
@@ -80,8 +84,11 @@ def cli(ctx: click.Context, directory: str | None, repos: tuple[str, ...]) -> No
       imgbuild build nova            six images into the OCI layout ./out
       imgbuild plan keystone         what a build would make or reuse
       imgbuild why openssl nova-api  why a package is in an image
+
+    Ends with 0 done, 1 failed, 2 wrong input, 3 a comparison found something, 130 interrupted. Errors are told on
+    standard error; with --json as an object with `error`, `message` and `hint` on standard output.
     """
-    ctx.obj = {"directory": directory, "repos": repos}
+    ctx.obj = given
 
 
 class Terminated(BaseException):
@@ -92,43 +99,111 @@ def _terminate(_signal: int, _frame: object) -> None:
     raise Terminated
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and end with 0 done, 1 failed, 2 wrong input, 3 found something, 130 or 143 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            # Names that the terminal's encoding does not have are told by their numbers.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output has gone, as `head` does: nobody is left to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1
+    sys.exit(code)
+
+
+def _run() -> int:
     from dsl.errors import ImgbuildError
 
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = cli.main(prog_name="imgbuild", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        return ended.exit_code
     except Terminated:
-        _interrupted("terminated", 128 + signal.SIGTERM)
+        return _interrupted("terminated", 128 + signal.SIGTERM)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        _interrupted("interrupted", 128 + signal.SIGINT)
+        return _interrupted("interrupted", 128 + signal.SIGINT)
+    except click.UsageError as error:
+        context = error.ctx.command_path if error.ctx else "imgbuild"
+        return _fail(ImgbuildError(error.format_message(), f"see `{context} --help`"), "usage", 2)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        return _fail(ImgbuildError(error.format_message()), "usage", 2)
     except BrokenPipeError:
-        sys.exit(1)
+        raise
     except ImgbuildError as error:
-        from builder.cli import output
-
-        output.error(error, json_wanted="--json" in sys.argv)
-        sys.exit(error.exit_code)
+        return _fail(error, error.code, error.exit_code)
+    except MemoryError:
+        return _fail(ImgbuildError("there is not enough memory", "try a lower -j"), "memory", 1)
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+        return _fail(_system(error), "system", 1)
+    except Exception as error:
+        return _bug(error)
 
 
-def _interrupted(message: str, code: int) -> NoReturn:
+def _interrupted(message: str, code: int) -> int:
     import threading
 
-    print(message, file=sys.stderr, flush=True)
+    from dsl.errors import ImgbuildError
+
+    _fail(ImgbuildError(message), message, code)
     if threading.active_count() > 1:
         # Downloads that wait for a mirror would be waited for.
+        sys.stdout.flush()
         os._exit(code)
-    sys.exit(code)
+    return code
+
+
+def _system(error: OSError) -> Any:
+    import errno
+
+    from dsl.errors import ImgbuildError
+
+    hints = {
+        errno.ENOSPC: "free some space; the store lies in $XDG_CACHE_HOME/imgbuild: `imgbuild cache clean` empties it",
+        errno.EDQUOT: "your quota is used up; `imgbuild cache clean` empties the store",
+        errno.EROFS: "the store lies in $XDG_CACHE_HOME/imgbuild, locks beside their definitions, images where --to says",
+        errno.EACCES: "run it as who owns the file, or choose another place",
+        errno.EMFILE: "raise the limit of open files: `ulimit -n`",
+    }
+    places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    said = error.strerror or str(error) or type(error).__name__
+    return ImgbuildError(": ".join([*places[:1], said]), hints.get(error.errno or 0, ""))
+
+
+def _bug(error: Exception) -> int:
+    """What should never happen: one line that asks for a report, and the traceback for who asks with -v."""
+    from builder.tools.process import ProgramFailed
+    from dsl.errors import ImgbuildError
+
+    if isinstance(error, ProgramFailed):
+        return _fail(ImgbuildError(str(error)), "program", 1)
+    if {"-v", "--verbose"} & set(_words()):
+        import traceback
+
+        traceback.print_exception(error)
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    where = f" at {os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}" if frame else ""
+    said = f"this is a bug of imgbuild {__version__}: {type(error).__name__}: {error}{where}"
+    return _fail(ImgbuildError(said, "please report it, with what the same command says with -v"), "bug", 1)
+
+
+def _words() -> list[str]:
+    """The command line up to ``--``."""
+    return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+
+
+def _fail(error: Any, code: str, exit_code: int) -> int:
+    from builder.cli import output
+
+    output.error(error, code=code, json_wanted="--json" in _words())
+    return exit_code
 
 
 if __name__ == "__main__":

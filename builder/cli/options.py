@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from builder.report import Reporter
     from builder.tools.store import Store
     from dsl.catalog import Catalog
@@ -54,37 +56,39 @@ class Common:
         return workspace.load(self.directory, self.repos, self.store(), self.reporter())
 
 
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that stand before a command or after it."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Tell only errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Tell more."),
+        click.option("--json", "as_json", is_flag=True, help="Print for machines, errors too."),
+        click.option("--repos", multiple=True, metavar="DIR", help="A further folder of component repos.",
+                     type=click.Path(file_okay=False)),
+        click.option("-C", "--directory", metavar="DIR", help="Work in this folder.", type=click.Path(file_okay=False)),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the shared options, as one ``common`` argument."""
 
-    @click.option("-C", "--directory", help="Work in this folder.", metavar="DIR")
-    @click.option("--repos", multiple=True, help="A further folder of component repos.", metavar="DIR")
-    @click.option("--json", "as_json", is_flag=True, help="Print for machines.")
-    @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
-    @click.option("-q", "--quiet", is_flag=True, help="Tell only errors.")
+    @shared
     @click.pass_context
     @functools.wraps(function)
-    def wrapped(
-        ctx: click.Context,
-        /,
-        *args: Any,
-        directory: str | None,
-        repos: tuple[str, ...],
-        as_json: bool,
-        verbose: bool,
-        quiet: bool,
-        **options: Any,
-    ) -> Any:
-        given = ctx.obj or {}
-        folder = Path(directory or given.get("directory") or os.curdir)
+    def wrapped(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
+        before = ctx.obj or {}
+        after = {name: options.pop(name) for name in ("directory", "repos", "as_json", "verbose", "quiet")}
+        given = {name: value or before.get(name) for name, value in after.items()}
+        folder = Path(given["directory"] or os.curdir)
         if not folder.is_dir():
             raise click.UsageError(f"-C: there is no folder {str(folder)!r}", ctx)
-        folders = tuple(Path(repo).absolute() for repo in (*given.get("repos", ()), *repos))
+        folders = tuple(Path(repo).absolute() for repo in (*before.get("repos", ()), *after["repos"]))
         for repo in folders:
             if not repo.is_dir():
                 raise click.UsageError(f"--repos: there is no folder {str(repo)!r}", ctx)
-        verbosity = -1 if quiet else int(verbose)
-        return function(Common(folder.absolute(), folders, as_json, verbosity), *args, **options)
+        verbosity = -1 if given["quiet"] else int(bool(given["verbose"]))
+        return function(Common(folder.absolute(), folders, bool(given["as_json"]), verbosity), *args, **options)
 
     return wrapped
 
@@ -102,3 +106,62 @@ def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     decorated: Callable[..., Any] = option(function)
     return decorated
+
+
+def _given(ctx: click.Context) -> tuple[Path, tuple[Path, ...]]:
+    said = [one.params for one in (ctx.parent, ctx) if one is not None]
+    folder = next((one["directory"] for one in reversed(said) if one.get("directory")), os.curdir)
+    return Path(folder).absolute(), tuple(Path(repo).absolute() for one in said for repo in one.get("repos") or ())
+
+
+def targets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Components and images whose names begin so, for shells."""
+    from click.shell_completion import CompletionItem
+
+    from dsl import loading
+    from dsl.errors import ImgbuildError
+
+    try:
+        folder, repos = _given(ctx)
+        found = loading.load(loading.find(folder), repos)
+    except (ImgbuildError, OSError, ValueError, RecursionError):
+        return []
+    names: dict[str, str] = {}
+    for component in found.components:
+        names[component.name] = component.model.summary
+        for image in component.images:
+            full = f"{component.name}/{image.name}" if "/" in incomplete else image.name
+            names.setdefault(full, image.model.summary)
+    taken = ctx.params.get(parameter.name or "") or ()
+    return [CompletionItem(n, help=s) for n, s in names.items() if n.startswith(incomplete) and n not in taken]
+
+
+def definitions(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As ``targets``, with layer definitions, for shells."""
+    from click.shell_completion import CompletionItem
+
+    from dsl import loading
+    from dsl.errors import ImgbuildError
+
+    try:
+        folder, repos = _given(ctx)
+        found = loading.load(loading.find(folder), repos)
+    except (ImgbuildError, OSError, ValueError, RecursionError):
+        return []
+    layers = {layer.name: layer.model.summary for layer in found.layers}
+    more = [CompletionItem(n, help=s) for n, s in layers.items() if n.startswith(incomplete)]
+    return [*targets(ctx, parameter, incomplete), *more]
+
+
+def written(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Images in ``./out`` whose names begin so, for shells."""
+    import json
+
+    from click.shell_completion import CompletionItem
+
+    try:
+        entries = json.loads(Path("out/index.json").read_bytes())["manifests"]
+        names = [str(one["annotations"]["org.opencontainers.image.ref.name"]) for one in entries]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, targets
 
 
 @click.command("outdated")
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=targets)
 @common
 def command(common: Common, targets: tuple[str, ...]) -> int:
     """Show locked packages that have newer versions; ends with 3 if there are any.

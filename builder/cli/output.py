@@ -18,13 +18,17 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def error(problem: ImgbuildError, *, json_wanted: bool) -> None:
-    """Say what is wrong and what to do about it."""
+def error(problem: ImgbuildError, *, json_wanted: bool, code: str = "") -> None:
+    """Say what is wrong and what to do about it: on standard error, or as an object on standard output for machines.
+
+    Args:
+        code: in place of the error's own.
+    """
     from builder.errors import ConfigureError
     from dsl.errors import DefinitionError
 
     if json_wanted:
-        data: dict[str, Any] = {"error": problem.code, "message": problem.message, "hint": problem.hint}
+        data: dict[str, Any] = {"error": code or problem.code, "message": problem.message, "hint": problem.hint}
         if isinstance(problem, DefinitionError):
             data["problems"] = [problem_data(one) for one in problem.problems]
         print_json(data)
@@ -32,7 +36,7 @@ def error(problem: ImgbuildError, *, json_wanted: bool) -> None:
     if isinstance(problem, DefinitionError):
         print(problems_text(problem.problems), file=sys.stderr)
         return
-    print(f"error: {problem.message}", file=sys.stderr)
+    print(problem.message if code == problem.message else f"error: {problem.message}", file=sys.stderr, flush=True)
     if isinstance(problem, ConfigureError) and problem.output:
         print("".join(f"  | {line}\n" for line in problem.output.splitlines()), end="", file=sys.stderr)
     if problem.hint:

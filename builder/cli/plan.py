@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, targets
 
 
 @click.command("plan")
-@click.argument("targets", nargs=-1, required=True)
+@click.argument("targets", nargs=-1, required=True, shell_complete=targets)
 @common
 def command(common: Common, targets: tuple[str, ...]) -> None:
     """Show which layers a build would make or reuse, with the packages and sizes of each.

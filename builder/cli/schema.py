@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
+from builder.cli.options import Common, common
 
 
 @click.command("schema")
 @click.argument("kind", required=False, type=click.Choice(["component", "layer", "workspace", "overlay"]))
-def command(kind: str | None) -> None:
+@common
+def command(common: Common, kind: str | None) -> None:
     """Print the JSON Schema (2020-12) of definitions, for editors.
 
     \b

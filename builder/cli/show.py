@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, definitions
 
 
 @click.command("show")
-@click.argument("target")
+@click.argument("target", shell_complete=definitions)
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
 @common
 def command(common: Common, target: str, origin: bool) -> None:

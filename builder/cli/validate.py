@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, written
 
 
 @click.command("validate")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", shell_complete=written, nargs=-1, required=True)
 @common
 def command(common: Common, images: tuple[str, ...]) -> int:
     """Recompute every digest and size of images and say all that is wrong; ends with 3 if something is.

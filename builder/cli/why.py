@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, targets
 
 
 @click.command("why")
 @click.argument("package")
-@click.argument("image")
+@click.argument("image", shell_complete=targets)
 @common
 def command(common: Common, package: str, image: str) -> None:
     """Explain why a package is in an image.

@@ -141,6 +141,10 @@ class AptRoot:
                     found[name] = version
         return found
 
+    def names(self) -> tuple[str, ...]:
+        """The names of all packages, sorted."""
+        return tuple(sorted(set(self._apt("apt-cache", "pkgnames").text.split())))
+
     # the root
 
     def _write(self) -> None:
