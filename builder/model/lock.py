@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from builder.model.digest import CacheKey, Digest
 
@@ -134,6 +134,26 @@ class Lock:
     clock: tuple[LockedPackage, ...] = ()
     answers: tuple[LockedAnswer, ...] = ()
     built: tuple[BuiltLayer, ...] = ()
+
+    def digest(self) -> Digest:
+        """What was resolved, here and below, hashed: packages, ids, groups, answers, rules.
+
+        What was asked for, dates, places and built digests do not count.
+        """
+        value = {
+            "name": self.name,
+            "architecture": self.architecture,
+            "rules": self.rules,
+            "stands_on": self.stands_on,
+            "packages": [[p.name, p.version, p.architecture, p.sha256] for p in sorted(self.packages)],
+            "users": [astuple(x) for x in self.users],
+            "groups": [astuple(x) for x in self.groups],
+            "grouping": [self.grouping.bins, self.grouping.alone],
+            "answers": [astuple(x) for x in self.answers],
+            "compiler": sorted(p.sha256 for p in self.compiler),
+            "clock": sorted(p.sha256 for p in self.clock),
+        }
+        return Digest("sha256:" + CacheKey.of("lock", value))
 
     def with_built(self, built: tuple[BuiltLayer, ...]) -> Lock:
         """The same lock, knowing what its layers turned out to be."""

@@ -84,7 +84,7 @@ def _misfit(catalog: Catalog, definition: Definition, lock: Lock | None, locks: 
     if lock.fingerprint != fingerprint(packages.facts(catalog, definition, architecture)):
         return "the definition has changed"
     below = definition.extends
-    if below and lock.stands_on != locking.lock_digest(locks[below.key]):
+    if below and lock.stands_on != locks[below.key].digest():
         return f"the lock of {below.name} below it has changed"
     return None
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from builder.model.digest import Digest
 from builder.plan.accounts import Numbers
 from dsl import model
 from dsl.catalog import CatalogComponent, Definition
@@ -15,9 +16,13 @@ NANOSECONDS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def describe(
-    component: CatalogComponent, definition: Definition, numbers: Numbers, defaults: model.Defaults
+    component: CatalogComponent, definition: Definition, numbers: Numbers, defaults: model.Defaults, lock: Digest
 ) -> dict[str, Any]:
-    """The config of an image, all but the label of its version."""
+    """The config of an image, all but the label of its version.
+
+    Args:
+        lock: the digest of its lock, by which the image leads back to it.
+    """
     image = definition.model
     assert isinstance(image, model.ImageDefinition), "only images run"
     run = image.run
@@ -28,7 +33,7 @@ def describe(
         "Env": sorted(f"{name}={value}" for name, value in {"PATH": PATH, **run.env}.items()),
         "WorkingDir": run.workdir,
         "StopSignal": run.stop_signal,
-        "Labels": _labels(component, definition, image, defaults),
+        "Labels": {**_labels(component, definition, image, defaults), "org.imgbuild.lock": lock},
     }
     if run.ports:
         described["ExposedPorts"] = {_port(port): {} for port in run.ports.values()}

@@ -195,7 +195,7 @@ def image(component: CatalogComponent, found: Sequence[Part], defaults: model.De
         )
     version_ = version(component, chain)
     numbers = accounts.numbers(tuple(x.lock for x in chain))
-    described = config.describe(component, definition, numbers, defaults)
+    described = config.describe(component, definition, numbers, defaults, chain[-1].lock.digest())
     content_key = CacheKey.of("image", {"layers": [layer.cache_key for layer in layers], "config": described})
     name = f"{version_}-{component.overlay}" if component.overlay else version_
     plan = ImagePlan(

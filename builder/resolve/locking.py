@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 from builder.errors import ResolveError, Unsatisfiable
 from builder.formats import deb
-from builder.model.digest import CacheKey, Digest
 from builder.model.lock import RULES, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
 from builder.resolve.apt import AptRoot
 from builder.resolve.facts import Facts, fingerprint
@@ -39,20 +38,6 @@ def difference(old: tuple[LockedPackage, ...], new: tuple[LockedPackage, ...]) -
             if before[name].sha256 != after[name].sha256
         ),
     )
-
-
-def lock_digest(lock: Lock) -> Digest:
-    """What was resolved, hashed: packages, ids, groups, answers, rules; not what was asked, dates and built digests."""
-    packages = [[p.name, p.version, p.architecture, p.sha256] for p in sorted(lock.packages)]
-    compiler = sorted(p.sha256 for p in lock.compiler)
-    clock_ = [p.sha256 for p in lock.clock]
-    value = {
-        "name": lock.name, "architecture": lock.architecture, "rules": lock.rules,
-        "stands_on": lock.stands_on, "packages": packages, "compiler": compiler, "clock": clock_,
-        "users": [astuple(x) for x in lock.users], "groups": [astuple(x) for x in lock.groups],
-        "grouping": [lock.grouping.bins, lock.grouping.alone], "answers": [astuple(x) for x in lock.answers],
-    }  # fmt: skip
-    return Digest("sha256:" + CacheKey.of("lock", value))
 
 
 def resolve(
@@ -179,7 +164,7 @@ def lock(
     """The lock of what was found."""
     return Lock(
         name=facts.definition, architecture=facts.architecture, rules=RULES, fingerprint=fingerprint(facts),
-        stands_on=lock_digest(below[-1]) if below else None, sources=apt.dates(), packages=packages,
+        stands_on=below[-1].digest() if below else None, sources=apt.dates(), packages=packages,
         users=users, groups=groups, grouping=grouping, answers=answers, compiler=compiler, clock=clock,
     )  # fmt: skip
 
