@@ -18,7 +18,7 @@ import yaml
 from dsl.errors import DefinitionError, Place, Problem
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_VALUES = 200_000
+MAX_VALUES = 50_000
 """How many values a document may have once its aliases are expanded."""
 MAX_DEPTH = 100
 _SURELY_SHALLOW = 1000
@@ -150,6 +150,8 @@ def _text(file: Path) -> str:
     try:
         if file.is_dir():
             raise fail("not-a-file", "this is a folder, a file is expected")
+        if file.exists() and not file.is_file():  # a pipe would be waited for, a device never ends
+            raise fail("not-a-file", "this is a pipe or a device, a file is expected")
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:

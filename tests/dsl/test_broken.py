@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_a_huge_file(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "component.yaml").mkdir()
+    (problem,) = loading.load(loading.find(tmp_path)).problems
+    assert problem.code == "not-a-file"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "component.yaml")
     (problem,) = loading.load(loading.find(tmp_path)).problems
     assert problem.code == "not-a-file"
 
