@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +114,18 @@ def _file(definition: Definition, at: str, file: model.File) -> Iterator[Problem
 def _beside(definition: Definition, path: Path_, *, folder: bool = False) -> Problem | None:
     relative = str(definition.document.value((*definition.at, *path)))
     beside = definition.place(*path).file.parent
+    told = repr(relative if len(relative) <= 60 else relative[:57] + "…")
     if posixpath.isabs(relative) or ".." in relative.split("/"):
-        return _tell(
-            definition, path, "outside", f"{relative!r} leads out of the folder", "files lie beside the definition"
-        )
+        return _tell(definition, path, "outside", f"{told} leads out of the folder", "files lie beside the definition")
     kind = "folder" if folder else "file"
     try:
         target = (beside / relative).resolve(strict=True)
         if not target.is_relative_to(beside.resolve()):
-            return _tell(definition, path, "outside", f"{relative!r} leads out of the folder by a link")
+            return _tell(definition, path, "outside", f"{told} leads out of the folder by a link")
         if not (target.is_dir() if folder else target.is_file()):
-            return _tell(definition, path, f"not-a-{kind}", f"{relative!r} is no {kind}")
+            return _tell(definition, path, f"not-a-{kind}", f"{told} is no {kind}")
     except (OSError, RuntimeError, ValueError):  # not there, a loop of links, a name that cannot be
-        return _tell(definition, path, "not-found", f"there is no {kind} {relative!r} beside the definition")
+        return _tell(definition, path, "not-found", f"there is no {kind} {told} beside the definition")
     return None
 
 
@@ -139,7 +139,8 @@ def _source(definition: Definition, path: Path_, source: model.Source) -> Iterat
         if source.keyring and not (SHIPPED_LAYERS / "keyrings" / f"{source.keyring}.gpg").is_file():
             problem = _beside(definition, (*path, "keyring"))
             if problem:
-                yield problem
+                shipped = sorted(file.stem for file in (SHIPPED_LAYERS / "keyrings").glob("*.gpg"))
+                yield replace(problem, hint=f"keyrings that ship: {', '.join(shipped)}")
     else:
         problem = _beside(definition, (*path, "debs"), folder=True)
         if problem:
