@@ -34,8 +34,33 @@ class Site:
     folder: Path
 
 
+class Located:
+    """Something that stands in a document."""
+
+    __slots__ = ()
+    document: Document
+    at: Path_
+
+    @property
+    def folder(self) -> Path:
+        """Where its text lies."""
+        return self.document.file.parent
+
+    def place(self, *path: str | int) -> Place:
+        """Where a value of it stands."""
+        return self.document.place((*self.at, *path))
+
+    def beside(self, *path: str | int) -> Path:
+        """The file or folder that a relative path of it means: beside the text, its own or an overlay's, that says it.
+
+        Args:
+            path: where the relative path stands, such as ``files``, ``/etc/motd``, ``from``.
+        """
+        return self.place(*path).file.parent / str(self.document.value((*self.at, *path)))
+
+
 @dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Located):
     """A layer definition, a component's shared one, or an image, with what it stands on.
 
     Attributes:
@@ -63,11 +88,6 @@ class Definition:
     upstream_lock_path: Path | None = None
 
     @property
-    def folder(self) -> Path:
-        """Where its text lies."""
-        return self.document.file.parent
-
-    @property
     def version(self) -> str:
         """The version of a layer definition's text; empty for others."""
         return self.model.version if isinstance(self.model, model.LayerDefinition) else ""
@@ -91,21 +111,9 @@ class Definition:
         """The definitions from the bottom to this one."""
         return (*(self.extends.chain() if self.extends else ()), self)
 
-    def place(self, *path: str | int) -> Place:
-        """Where a value of it stands."""
-        return self.document.place((*self.at, *path))
-
-    def beside(self, *path: str | int) -> Path:
-        """The file or folder that a relative path of it means: beside the text, its own or an overlay's, that says it.
-
-        Args:
-            path: where the relative path stands, such as ``files``, ``/etc/motd``, ``from``.
-        """
-        return self.place(*path).file.parent / str(self.document.value((*self.at, *path)))
-
 
 @dataclass(frozen=True, slots=True)
-class CatalogComponent:
+class CatalogComponent(Located):
     """A component with its definitions; lock, overlay and foreign as for a definition, for all of them."""
 
     name: str
@@ -117,11 +125,7 @@ class CatalogComponent:
     overlay: str | None = None
     foreign: bool = False
     upstream_lock_path: Path | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where its text lies."""
-        return self.document.file.parent
+    at: Path_ = ()
 
 
 @dataclass(frozen=True, slots=True)

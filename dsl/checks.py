@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsl import base_passwd, model
-from dsl.catalog import SHIPPED_LAYERS, Catalog, Definition
+from dsl.catalog import SHIPPED_LAYERS, Catalog, CatalogComponent, Definition, Located
 from dsl.document import Path_
 from dsl.errors import Place, Problem
 
@@ -31,7 +31,8 @@ MAX_TEMPLATE_BYTES = 1024 * 1024
 def check(catalog: Catalog) -> tuple[Problem, ...]:
     """Everything that is wrong in a workspace, also what keeps files from being read."""
     definitions = tuple(catalog.definitions())
-    return tuple(sorted({*catalog.problems, *_of(definitions), *_templates(definitions), *_numbers(definitions)}))
+    found = {*catalog.problems, *_of(catalog.components, definitions), *_numbers(definitions)}
+    return tuple(sorted(found.union(_templates(definitions))))
 
 
 def of(catalog: Catalog, definitions: Iterable[Definition], *, templates: bool = False) -> tuple[Problem, ...]:
@@ -43,14 +44,18 @@ def of(catalog: Catalog, definitions: Iterable[Definition], *, templates: bool =
     chosen = _with_chains(definitions)
     files = {file for one in chosen for file in (one.document.file, *one.document.others)}
     numbers = (one for one in _numbers(catalog.definitions()) if one.place.file in files)
-    return tuple(sorted({*_of(chosen), *numbers, *(_templates(chosen) if templates else ())}))
+    components = [one for one in catalog.components if one.name in {part.component for part in chosen}]
+    return tuple(sorted({*_of(components, chosen), *numbers, *(_templates(chosen) if templates else ())}))
 
 
 def _with_chains(definitions: Iterable[Definition]) -> tuple[Definition, ...]:
     return tuple({part.key: part for one in definitions for part in one.chain()}.values())
 
 
-def _of(definitions: Iterable[Definition]) -> Iterator[Problem]:
+def _of(components: Iterable[CatalogComponent], definitions: Iterable[Definition]) -> Iterator[Problem]:
+    for component in components:
+        for name, source in component.model.sources.items():
+            yield from _source(component, ("sources", name), source)
     for definition in definitions:
         found = definition.model
         for path, file in found.files.items():
@@ -66,10 +71,8 @@ def _of(definitions: Iterable[Definition]) -> Iterator[Problem]:
             yield from _image(definition, found)
 
 
-def _tell(
-    definition: Definition, path: Path_, code: str, message: str, hint: str = "", *, key: bool = False
-) -> Problem:
-    read, whole = definition.document, (*definition.at, *path)
+def _tell(located: Located, path: Path_, code: str, message: str, hint: str = "", *, key: bool = False) -> Problem:
+    read, whole = located.document, (*located.at, *path)
     return read.problem(read.key_place(whole) if key else read.place(whole), code, message, hint)
 
 
@@ -111,38 +114,38 @@ def _file(definition: Definition, at: str, file: model.File) -> Iterator[Problem
         yield from _refuse(definition, path, "scripts", "a program by url, which may be a script of ours,")
 
 
-def _beside(definition: Definition, path: Path_, *, folder: bool = False) -> Problem | None:
-    relative = str(definition.document.value((*definition.at, *path)))
-    beside = definition.place(*path).file.parent
+def _beside(located: Located, path: Path_, *, folder: bool = False) -> Problem | None:
+    relative = str(located.document.value((*located.at, *path)))
+    beside = located.place(*path).file.parent
     told = repr(relative if len(relative) <= 60 else relative[:57] + "…")
     if posixpath.isabs(relative) or ".." in relative.split("/"):
-        return _tell(definition, path, "outside", f"{told} leads out of the folder", "files lie beside the definition")
+        return _tell(located, path, "outside", f"{told} leads out of the folder", "files lie beside the definition")
     kind = "folder" if folder else "file"
     try:
         target = (beside / relative).resolve(strict=True)
         if not target.is_relative_to(beside.resolve()):
-            return _tell(definition, path, "outside", f"{told} leads out of the folder by a link")
+            return _tell(located, path, "outside", f"{told} leads out of the folder by a link")
         if not (target.is_dir() if folder else target.is_file()):
-            return _tell(definition, path, f"not-a-{kind}", f"{told} is no {kind}")
+            return _tell(located, path, f"not-a-{kind}", f"{told} is no {kind}")
     except (OSError, RuntimeError, ValueError):  # not there, a loop of links, a name that cannot be
-        return _tell(definition, path, "not-found", f"there is no {kind} {told} beside the definition")
+        return _tell(located, path, "not-found", f"there is no {kind} {told} beside the definition")
     return None
 
 
-def _source(definition: Definition, path: Path_, source: model.Source) -> Iterator[Problem]:
+def _source(located: Located, path: Path_, source: model.Source) -> Iterator[Problem]:
     if (source.apt is None) == (source.debs is None):
-        yield _tell(definition, path, "one-of", "exactly one of apt and debs is expected", key=True)
+        yield _tell(located, path, "one-of", "exactly one of apt and debs is expected", key=True)
     elif source.apt is not None:
         for key in ("suites", "keyring"):
             if not getattr(source, key):
-                yield _tell(definition, path, "missing", f"an apt source wants {key!r}", key=True)
+                yield _tell(located, path, "missing", f"an apt source wants {key!r}", key=True)
         if source.keyring and not (SHIPPED_LAYERS / "keyrings" / f"{source.keyring}.gpg").is_file():
-            problem = _beside(definition, (*path, "keyring"))
+            problem = _beside(located, (*path, "keyring"))
             if problem:
                 shipped = sorted(file.stem for file in (SHIPPED_LAYERS / "keyrings").glob("*.gpg"))
                 yield replace(problem, hint=f"keyrings that ship: {', '.join(shipped)}")
     else:
-        problem = _beside(definition, (*path, "debs"), folder=True)
+        problem = _beside(located, (*path, "debs"), folder=True)
         if problem:
             yield problem
 
@@ -175,9 +178,8 @@ def _command(definition: Definition, path: Path_, command: tuple[str, ...]) -> I
     def program(word: str) -> str:
         return posixpath.basename(links.get(word) or word)
 
-    if not command:
-        yield _tell(definition, path, "value", "a command is expected, found an empty list")
-        return
+    if not command[0]:
+        yield _tell(definition, (*path, 0), "value", "the name of a program is expected, found empty text")
     # What a starter starts is one of its arguments; which one, only its own options tell.
     count = len(command) if program(command[0]) in STARTERS else 1
     for index, word in enumerate(command[:count]):

@@ -243,7 +243,7 @@ class Health(Node, frozen=True, kw_only=True):
     """The path to ask for."""
     tcp: Key | None = None
     """The name of a port that must accept a connection."""
-    exec: tuple[str, ...] | None = None
+    exec: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
     """A command of the image that ends with 0."""
     interval: Duration = "30s"
     """Time between two probes."""
