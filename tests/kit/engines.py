@@ -46,6 +46,14 @@ class Engine:
             raise AssertionError(f"{self._command[0]} {' '.join(words)}: {result.stderr}")
         return result.stdout
 
+    def says(self, *words: str) -> str:
+        """Run a command and give all that it says, on stdout and stderr in their order."""
+        result = subprocess.run(
+            [*self._command, *words], env=os.environ | self.environment, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        return result.stdout
+
     def start(self, image: str, *options: str) -> str:
         """Run an image in the background and give its container."""
         name = self("run", "--detach", *options, image).strip()

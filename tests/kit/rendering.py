@@ -1,0 +1,61 @@
+"""Templates of configuration, rendered for a small site whose services find each other by function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+
+def password(of: str) -> str:
+    """The password of the tests' site for an account."""
+    return f"secret-of-{of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a service lets one of its users in with."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where a function is found.
+
+    Attributes:
+        scheme: of its address.
+        address: host and port.
+        path: where its address ends; ``{name}`` is the account's.
+    """
+
+    scheme: str
+    address: str
+    path: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address without an account."""
+        return f"{self.scheme}://{self.address}{self.path}"
+
+    def account(self, name: str) -> Account:
+        """The account of a user; a database has its user's name."""
+        path = self.path.format(name=name)
+        return Account(f"{self.scheme}://{name}:{password(name)}@{self.address}{path}")
+
+
+SERVICES: Mapping[str, Service] = {
+    "database": Service("mysql+pymysql", "mariadb:3306", "/{name}"),
+    "messages": Service("rabbit", "rabbitmq:5672", "/"),
+    "identity": Service("http", "keystone:5000", "/v3"),
+    "cache": Service("memcached", "memcached:11211"),
+}
+
+
+def rendered(template: Path, services: Mapping[str, Service] = SERVICES) -> str:
+    """The text of a template."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    functions: dict[str, Callable[[str], object]] = {"service": services.__getitem__, "secret": password}
+    return environment.from_string(template.read_text()).render(functions)

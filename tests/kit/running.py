@@ -1,0 +1,339 @@
+"""Images run by what they declare themselves: their config and their labels, and nothing beside it.
+
+The root is read-only, no capability is left but those declared, only the declared folders can be written, the user
+and the command are the image's. What a test adds is what a site adds: configuration, addresses, secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.kit.engines import Engine, Podman
+
+SHORT = {"Ki": "k", "Mi": "m", "Gi": "g", "Ti": "t", "K": "k", "M": "m", "G": "g", "T": "t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an image says of itself."""
+
+    reference: str
+    config: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, engine: Engine, reference: str) -> Declared:
+        """What an engine knows of an image."""
+        return cls(reference, json.loads(engine("image", "inspect", reference))[0]["Config"])
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """How it runs, beside what OCI has fields for."""
+        return self._label("run")
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """Where it expects configuration, with owner and mode."""
+        return self._label("config")
+
+    @property
+    def user(self) -> str:
+        """Numbers of the user and the group it runs as."""
+        return str(self.config["User"])
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Its ports by name."""
+        ports = self.run.get("ports", {})
+        return {name: port if isinstance(port, int) else port["port"] for name, port in ports.items()}
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of its steps."""
+        start = "org.imgbuild.step."
+        return tuple(sorted(name.removeprefix(start) for name in self.config["Labels"] if name.startswith(start)))
+
+    def step(self, name: str) -> dict[str, Any]:
+        """A step by its name."""
+        return self._label(f"step.{name}")
+
+    @property
+    def grace(self) -> int:
+        """Seconds it may take to end."""
+        return seconds(self.run.get("stop_grace", "30s"))
+
+    def options(self, volumes: str, host: Path, step: str | None = None) -> list[str]:
+        """The options of ``docker run`` that give it what it declares.
+
+        Args:
+            volumes: what the names of its volumes begin with.
+            host: stands in for folders of the host that this machine does not have.
+            step: give what this step wants, too.
+        """
+        run = self.run
+        told = self.step(step) if step else {}
+        platform, limits = run.get("platform", {}), run.get("limits", {})
+        words = ["--read-only", f"--stop-timeout={self.grace}"]
+        if platform.get("privileged"):
+            words += ["--privileged"]
+        else:
+            words += ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
+            words += [f"--cap-add={name}" for name in platform.get("capabilities", ())]
+        words += ["--init"] if platform.get("reaper") else []
+        words += [f"--{space}=host" for space in platform.get("host", ())]
+        words += [f"--device={path}" for path in platform.get("devices", ())]
+        for path in platform.get("mounts", ()):
+            source = Path(path)
+            if not source.exists():
+                source = host / path.lstrip("/")
+                source.mkdir(parents=True, exist_ok=True)
+            words += ["--volume", f"{source}:{path}"]
+        words += [f"--group-add={number}" for number in run.get("groups", ())]
+        words += ["--user", told["user"]] if "user" in told else []
+        for name, value in told.get("env", {}).items():
+            words += ["--env", f"{name}={value}"]
+        for name, volume in run.get("volumes", {}).items():
+            words += ["--volume", f"{volumes}-{name}:{volume['path']}"]
+        for place in (*run.get("writable", ()), *told.get("writable", ())):
+            size = f",size={_size(place['size'])}" if "size" in place else ""
+            words += ["--tmpfs", f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{size}"]
+        words += [f"--memory={_size(limits['memory'])}"] if "memory" in limits else []
+        words += [f"--pids-limit={limits['pids']}"] if "pids" in limits else []
+        words += [f"--ulimit=nofile={limits['files']}"] if "files" in limits else []
+        return words
+
+    def _label(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.config["Labels"].get(f"org.imgbuild.{name}", "{}"))
+        return found
+
+
+@dataclass(slots=True)
+class Site:
+    """A place where images run together: an engine, a network where they find each other by name, their volumes.
+
+    Attributes:
+        name: of the network; volumes begin with it.
+        folder: for rendered configuration.
+    """
+
+    engine: Engine
+    name: str
+    folder: Path
+    _volumes: set[str] = field(default_factory=set)
+    _containers: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.engine("network", "create", self.name)
+
+    def declared(self, reference: str) -> Declared:
+        """What an image says of itself."""
+        return Declared.of(self.engine, reference)
+
+    def start(
+        self,
+        reference: str,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> Running:
+        """Start an image as the service that it is.
+
+        Args:
+            name: how others of the site find it.
+            env: what the site sets beside the image's own environment.
+            config: the text of each file of configuration, by its path.
+            options: further ones of the engine.
+        """
+        declared = self.declared(reference)
+        words = self._words(declared, name, env, config)
+        for port in declared.ports.values() if "--network=host" not in words else ():
+            words += ["--publish", f"127.0.0.1::{port}"]
+        if declared.config.get("Healthcheck"):
+            words += ["--health-interval=1s"]  # the image's own check, asked more often
+        container = self.engine("run", "--detach", *words, *options, reference).strip().splitlines()[-1]
+        self._containers.append(container)
+        return Running(self, declared, name, container)
+
+    def step(
+        self,
+        reference: str,
+        step: str,
+        *,
+        name: str | None = None,
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> str:
+        """Run a step of an image to its end, on the volumes of the service ``name``, and give its output."""
+        declared = self.declared(reference)
+        assert step in declared.steps, f"{reference} has no step {step}, only {declared.steps}"
+        words = self._words(
+            declared, name or declared.config["Labels"]["org.opencontainers.image.title"], env, config, step
+        )
+        return self.engine("run", "--rm", *words, *options, reference, *declared.step(step)["command"])
+
+    def run(self, reference: str, *command: str, env: Mapping[str, str] | None = None) -> str:
+        """Run another command of an image to its end, under the same restrictions, and give its output."""
+        words = self._words(self.declared(reference), "other", env, None)
+        return self.engine("run", "--rm", *words, reference, *command)
+
+    def close(self) -> None:
+        """Remove all that was started and kept."""
+        if self._containers:
+            self.engine("rm", "--force", "--volumes", *self._containers, check=False)
+        for volume in sorted(self._volumes):
+            self.engine("volume", "rm", "--force", volume, check=False)
+        self.engine("network", "rm", self.name, check=False)
+
+    def _words(
+        self,
+        declared: Declared,
+        name: str,
+        env: Mapping[str, str] | None,
+        config: Mapping[str, str] | None,
+        step: str | None = None,
+    ) -> list[str]:
+        volumes = f"{self.name}-{name}"
+        self._volumes |= {f"{volumes}-{volume}" for volume in declared.run.get("volumes", {})}
+        words = declared.options(volumes, self.folder / "host", step)
+        if "--network=host" not in words:
+            words += ["--network", self.name, "--network-alias", name, "--hostname", name]
+        if isinstance(self.engine, Podman):
+            words += ["--read-only-tmpfs=false"]  # it would make more writable than is declared
+        for variable, value in (env or {}).items():
+            words += ["--env", f"{variable}={value}"]
+        for path, text in (config or {}).items():
+            words += ["--volume", f"{self._rendered(declared, name, path, text)}:{path}:ro"]
+        return words
+
+    def _rendered(self, declared: Declared, name: str, path: str, text: str) -> Path:
+        told = declared.files[path]
+        target = self.folder / name / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        os.chown(target, told["uid"], told["gid"])
+        target.chmod(int(told["mode"], 8))
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that was started."""
+
+    site: Site
+    declared: Declared
+    name: str
+    container: str
+
+    def exec(self, *words: str, check: bool = True, user: str | None = None) -> str:
+        """Run a command in it and give its output."""
+        return self.site.engine("exec", *(("--user", user) if user else ()), self.container, *words, check=check)
+
+    def exec_code(self, *words: str) -> int:
+        """Run a command in it and give its exit code."""
+        return int(self.site.engine("exec", self.container, *words, code=True))
+
+    def logs(self) -> str:
+        """What it said, on stdout and stderr."""
+        return self.site.engine.says("logs", self.container)
+
+    def state(self) -> dict[str, Any]:
+        """Its state, as the engine tells it."""
+        found: dict[str, Any] = json.loads(self.site.engine("inspect", self.container))[0]["State"]
+        return found
+
+    def address(self, port: str) -> tuple[str, int]:
+        """Where a port of it is published."""
+        number = self.declared.ports[port]
+        told = self.site.engine("port", self.container, str(number)).splitlines()[0]
+        host, _, published = told.strip().rpartition(":")
+        return host, int(published)
+
+    def url(self, port: str, path: str = "/") -> str:
+        """The address of a port, for HTTP."""
+        host, number = self.address(port)
+        return f"http://{host}:{number}{path}"
+
+    def get(self, port: str, path: str = "/") -> tuple[int, str]:
+        """Status and text of an answer over HTTP; status 0 if there is none."""
+        try:
+            with urllib.request.urlopen(self.url(port, path), timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except (OSError, ValueError):
+            return 0, ""
+
+    def until(self, what: str, seen: Any, limit: float = 60) -> Any:
+        """Wait until ``seen()`` gives something true, and give that; fails with the log when the service ends."""
+        deadline = time.monotonic() + limit
+        while True:
+            found = seen()
+            if found:
+                return found
+            state = self.state()
+            if not state["Running"] or time.monotonic() > deadline:
+                how = "late" if state["Running"] else f"ended with {state['ExitCode']}"
+                raise AssertionError(f"{self.name}: {what}: {how}\n{self.logs()[-6000:]}")
+            time.sleep(0.3)
+
+    def says(self, pattern: str, limit: float = 60) -> str:
+        """Wait until its log has a pattern, and give what matched."""
+        found: re.Match[str] = self.until(f"says {pattern!r}", lambda: re.search(pattern, self.logs()), limit)
+        return found[0]
+
+    def healthy(self, limit: float = 90) -> None:
+        """Wait until it is healthy by its own probe: the engine's for ``exec``, ours over the network for others."""
+        health = self.declared.run["health"]
+        if "exec" in health:
+            self.until("healthy", lambda: _health(self.state()) == "healthy", limit)
+        elif "http" in health:
+            # As platforms do: what is neither an error of the server nor of the client is well.
+            self.until("answers", lambda: 200 <= self.get(health["http"], health.get("path", "/"))[0] < 400, limit)
+        else:
+            self.until("listens", lambda: self._accepts(health["tcp"]), limit)
+
+    def stop(self) -> int:
+        """Stop it by its own signal within its own grace, and give its exit code."""
+        self.site.engine("stop", self.container)
+        return int(self.state()["ExitCode"])
+
+    def _accepts(self, port: str) -> bool:
+        try:
+            with socket.create_connection(self.address(port), 5) as connection:
+                connection.settimeout(0.5)
+                # The engine's proxy accepts before the service does, and then hangs up.
+                return connection.recv(1) != b""
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+
+def seconds(duration: str) -> int:
+    """A duration of the language, in whole seconds."""
+    number, unit = re.fullmatch(r"([0-9]+)(ms|s|m|h)", duration).groups()  # type: ignore[union-attr]
+    return int(number) * {"ms": 0, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def _health(state: Mapping[str, Any]) -> str:
+    # podman 4 calls it Healthcheck, docker Health.
+    found = state.get("Health") or state.get("Healthcheck") or {}
+    return str(found.get("Status", ""))
+
+
+def _size(quantity: str) -> str:
+    number, unit = re.fullmatch(r"([0-9.]+)([KMGT]i?)?", quantity).groups()  # type: ignore[union-attr]
+    return f"{number}{SHORT[unit] if unit else ''}"
