@@ -26,9 +26,11 @@ def command(common: Common, targets: tuple[str, ...]) -> int:
     wanted = selection.select(catalog, targets).definitions
     rows = locking.outdated(catalog, wanted, Edges(common.store(), common.reporter()))
     if common.json:
-        output.print_json([{"definition": d, "package": n, "locked": o, "newest": v} for d, n, o, v in rows])
+        output.print_json(
+            [dict(zip(("definition", "package", "locked", "newest", "suite"), row, strict=True)) for row in rows]
+        )
     elif rows:
-        print(output.table(rows, ("DEFINITION", "PACKAGE", "LOCKED", "NEWEST")))
+        print(output.table(rows, ("DEFINITION", "PACKAGE", "LOCKED", "NEWEST", "SUITE")))
     else:
         print("everything is at its newest version")
     return 3 if rows else 0

@@ -188,16 +188,16 @@ def _make(catalog: Catalog, jobs: list[_Job], ways: tuple[transports.Target, ...
     locks = {part.key: job.locks[part.key] for job in jobs for part in job.image.chain()}
     known = {layer.cache_key: layer for lock in locks.values() for layer in lock.built}
     places = tuple(LayoutBlobs(Path(way.path)) for way in ways if way.kind == "oci")
-    fetch = _fetcher(catalog, tuple(job.image for job in jobs), edges)
+    fetch = _fetcher(catalog, tuple(job.image for job in jobs), locks.values(), edges)
     layers = Plan(tuple(job.plan for job in jobs)).layers()
     return making.make(layers, edges.store, fetch, edges.jobs, edges.reporter, built=known, places=places)
 
 
 def _fetcher(
-    catalog: Catalog, images: tuple[Definition, ...], edges: Edges
+    catalog: Catalog, images: tuple[Definition, ...], locks: Iterable[Lock], edges: Edges
 ) -> Callable[[tuple[LockedPackage, ...]], None]:
     def fetch(wanted: tuple[LockedPackage, ...]) -> None:
-        packages.fetch(catalog, images, wanted, edges)
+        packages.fetch(catalog, images, wanted, edges, locks)
 
     return fetch
 

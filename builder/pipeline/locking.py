@@ -152,7 +152,7 @@ def lock(
     """
     architecture = packages.architecture(catalog)
     old = read(selection.definitions, architecture)
-    indexes = _Indexes(catalog, edges)
+    indexes = _Indexes(catalog, edges, old)
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
@@ -182,8 +182,9 @@ def lock(
 class _Indexes:
     """Private apts whose indexes are brought up to date once."""
 
-    def __init__(self, catalog: Catalog, edges: Edges) -> None:
+    def __init__(self, catalog: Catalog, edges: Edges, locks: Locks) -> None:
         self._catalog, self._edges = catalog, edges
+        self._seen = tuple(row for lock in locks.values() for row in lock.sources)
         self._updated: set[str] = set()
 
     def of(self, definition: Definition) -> AptRoot:
@@ -191,7 +192,7 @@ class _Indexes:
         apt = packages.apt_root(self._catalog, definition, self._edges)
         if apt.name not in self._updated:
             self._edges.reporter.step("reading package indexes")
-            apt.update()
+            apt.update(self._seen)
             self._updated.add(apt.name)
         return apt
 
@@ -248,7 +249,7 @@ def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges)
     plan = planner.parts(chain(definition, locks), contents, compression, learn=True)[-1].state
 
     def fetch(wanted: tuple[LockedPackage, ...]) -> None:
-        packages.fetch(catalog, [definition], wanted, edges)
+        packages.fetch(catalog, [definition], wanted, edges, locks.values())
 
     made = making.make((plan,), edges.store, fetch, edges.jobs, edges.reporter)
     making.require(made, (plan,))
@@ -313,7 +314,7 @@ def dev(
         wanted: definitions, those below before those above.
         gone: sha256 of the packages.
     """
-    indexes = _Indexes(catalog, edges)
+    indexes = _Indexes(catalog, edges, locks)
     architecture = packages.architecture(catalog)
     made: dict[str, Lock] = {}
     for definition in wanted:
@@ -328,11 +329,13 @@ def dev(
     return made
 
 
-def outdated(catalog: Catalog, wanted: Iterable[Definition], edges: Edges) -> tuple[tuple[str, str, str, str], ...]:
-    """Locked packages that have newer versions: (definition, package, locked, newest)."""
+def outdated(
+    catalog: Catalog, wanted: Iterable[Definition], edges: Edges
+) -> tuple[tuple[str, str, str, str, str], ...]:
+    """Locked packages that have newer versions: (definition, package, locked, newest, the suite it is in)."""
     wanted = tuple(wanted)
     locks = read(wanted, packages.architecture(catalog))
-    indexes = _Indexes(catalog, edges)
+    indexes = _Indexes(catalog, edges, locks)
     rows = []
     for definition in wanted:
         lock_ = locks.get(definition.key)
@@ -340,7 +343,7 @@ def outdated(catalog: Catalog, wanted: Iterable[Definition], edges: Edges) -> tu
             continue
         newest = indexes.of(definition).newest(package.name for package in lock_.packages)
         for package in lock_.packages:
-            version_ = newest.get(package.name, package.version)
+            version_, suite = newest.get(package.name, (package.version, package.suite))
             if version_ != package.version:
-                rows.append((definition.name, package.name, package.version, version_))
+                rows.append((definition.name, package.name, package.version, version_, suite))
     return tuple(rows)

@@ -6,25 +6,28 @@ import dataclasses
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from builder.errors import UsageError
+from builder.errors import FetchError, UsageError
 from builder.model.digest import Digest
-from builder.model.lock import LockedPackage
+from builder.model.lock import Lock, LockedPackage, LockedSource
 from builder.pipeline.edges import Edges
 from builder.plan import planner
 from builder.resolve.apt import AptRoot
 from builder.resolve.facts import Facts, PackageSource
+from builder.tools import credentials
 from builder.tools import fetch as fetching
 from builder.tools.fetch import Wanted
 from builder.tools.store import Store
 from dsl.catalog import SHIPPED_LAYERS, Catalog, Definition
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-DEBIAN_MIRROR = "http://deb.debian.org"
+DEBIAN_MIRROR = re.compile(r"^https?://(?:deb|security)\.debian\.org(?=/)")
+"""The addresses in whose place a site's mirror stands."""
 
 
 def architecture(catalog: Catalog) -> str:
@@ -103,8 +106,8 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
             result.append(PackageSource(name, debs=folder / source.debs, priority=source.priority))
             continue
         mirrored = source.apt
-        if site and mirrored.startswith(DEBIAN_MIRROR + "/"):
-            mirrored = site.rstrip("/") + mirrored.removeprefix(DEBIAN_MIRROR)
+        if site:
+            mirrored = DEBIAN_MIRROR.sub(lambda _: site.rstrip("/"), mirrored)
         keyring_name = source.keyring or ""
         shipped = SHIPPED_LAYERS / "keyrings" / f"{keyring_name}.gpg"
         keyring = shipped if shipped.exists() else folder / keyring_name
@@ -119,6 +122,7 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
                 keyring_name,
                 source.fingerprints,
                 source.priority,
+                snapshot=source.snapshot or "",
             )
         )
     return tuple(result)
@@ -126,33 +130,96 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
 
 def apt_root(catalog: Catalog, definition: Definition, edges: Edges) -> AptRoot:
     """The private apt of a definition."""
-    netrc = catalog.root / catalog.workspace.netrc if catalog.workspace.netrc else None
-    return AptRoot(edges.store, sources(catalog, definition), architecture(catalog), netrc)
+    return AptRoot(edges.store, sources(catalog, definition), architecture(catalog), netrc(catalog))
 
 
-def fetch(catalog: Catalog, images: Iterable[Definition], wanted: tuple[LockedPackage, ...], edges: Edges) -> None:
+def netrc(catalog: Catalog) -> Path | None:
+    """The file of credentials that the workspace names."""
+    return catalog.root / catalog.workspace.netrc if catalog.workspace.netrc else None
+
+
+def fetch(
+    catalog: Catalog,
+    images: Iterable[Definition],
+    wanted: tuple[LockedPackage, ...],
+    edges: Edges,
+    locks: Iterable[Lock] = (),
+) -> None:
     """See to it that the store has some packages, and the files that definitions name by address.
 
+    Args:
+        locks: from which the packages are: they know when the suites were read.
+
     Raises:
-        FetchError: a package cannot be had.
+        FetchError: something cannot be had; ``gone`` are all packages that no place has any more.
     """
-    by_name: dict[str, list[PackageSource]] = {}
-    files: dict[str, Wanted] = {}
-    for image in images:
-        for part in image.chain():
-            for file in part.model.files.values():
-                if file.url and file.sha256:
-                    digest = Digest.from_hex(file.sha256)
-                    files[file.sha256] = Wanted(file.url, digest, None, (file.url,))
-        for source in sources(catalog, image):
-            by_name.setdefault(source.name, []).append(source)
-    for package in wanted:
-        places = [f"{store.rstrip('/')}/{package.sha256}" for store in catalog.workspace.stores]
-        for source in by_name.get(package.source, ()):
-            base = str(source.debs) if source.debs else source.mirrored.rstrip("/")
-            places.append(f"{base}/{package.path}")
-        title = f"{package.name} {package.version}"
-        files[package.sha256] = Wanted(
-            title, Digest.from_hex(package.sha256), package.size, tuple(dict.fromkeys(places))
-        )
-    fetching.fetch(files.values(), edges.store, edges.reporter)
+    definitions = {part.key: part for image in images for part in image.chain()}
+    logins = credentials.read(netrc(catalog))
+    known = {source for part in definitions.values() for source in sources(catalog, part)}
+    dates = tuple(row for lock in locks for row in lock.sources)
+    packages = {package.sha256: package for package in wanted}
+    files = [*_files(definitions.values()), *(_wanted(catalog, p, known, dates) for p in packages.values())]
+    missing = fetching.fetch(files, edges.store, edges.reporter, logins)
+    gone = [packages[one.digest.hex] for one in missing if one.digest.hex in packages]
+    for one in missing:
+        if one.digest.hex not in packages:
+            raise FetchError(
+                f"{one.title} is not there any more", one.title, 404, "a definition names it under `files`"
+            )
+    if gone:
+        edges.reporter.step(f"looking for {len(gone)} packages that have moved")
+        elsewhere = _elsewhere(catalog, definitions.values(), gone, edges)
+        missing = fetching.fetch(elsewhere, edges.store, edges.reporter, logins)
+        gone = [packages[one.digest.hex] for one in missing]
+    if gone:
+        names = ", ".join(f"{package.name} {package.version}" for package in gone)
+        verb = "is" if len(gone) == 1 else "are"
+        message = f"{names} {verb} nowhere to be had any more"
+        hint = "run `imgbuild lock --update`, or name a `snapshot` of the source or `stores` of the workspace"
+        raise FetchError(message, missing[0].places[-1] if missing[0].places else "", 404, hint, tuple(gone))
+
+
+def _files(definitions: Iterable[Definition]) -> list[Wanted]:
+    return [
+        Wanted(file.url, Digest.from_hex(file.sha256), None, (file.url,))
+        for part in definitions
+        for file in part.model.files.values()
+        if file.url and file.sha256
+    ]
+
+
+def _wanted(
+    catalog: Catalog, package: LockedPackage, known: Iterable[PackageSource], dates: tuple[LockedSource, ...]
+) -> Wanted:
+    stores = [store if "://" in store else str(catalog.root / store) for store in catalog.workspace.stores]
+    mine = [source for source in known if source.name == package.source]
+    places = [
+        *(f"{store.rstrip('/')}/{package.sha256}" for store in stores),
+        *(source.address(package.path) for source in mine),
+        *(place for source in mine for place in source.snapshots(package.path, package.suite, dates)),
+    ]
+    return _at(package, places)
+
+
+def _at(package: LockedPackage, places: Iterable[str]) -> Wanted:
+    digest = Digest.from_hex(package.sha256)
+    return Wanted(f"{package.name} {package.version}", digest, package.size, tuple(dict.fromkeys(places)))
+
+
+def _elsewhere(
+    catalog: Catalog, definitions: Iterable[Definition], gone: Iterable[LockedPackage], edges: Edges
+) -> list[Wanted]:
+    """The same packages where the current indexes have them: moved to another suite or source."""
+    found: dict[str, list[str]] = {package.sha256: [] for package in gone}
+    asked = set()
+    for definition in definitions:
+        apt = apt_root(catalog, definition, edges)
+        if apt.name in asked:
+            continue
+        asked.add(apt.name)
+        if not edges.offline:
+            apt.update()
+        by_name = {source.name: source for source in sources(catalog, definition)}
+        for sha256, places in found.items():
+            places += [by_name[place.source].address(place.path) for place in apt.places(sha256)]
+    return [_at(package, found[package.sha256]) for package in gone]

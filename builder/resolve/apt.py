@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import email.utils
-import os
+import io
 import re
-import shutil
+import urllib.request
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,14 +18,25 @@ from builder.errors import PackageGone, ResolveError, SourceError, Unsatisfiable
 from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
+from builder.resolve import apt_config, apt_errors, indexes
 from builder.resolve.facts import Facts, PackageSource
+from builder.resolve.indexes import Index
 from builder.tools import process
 from builder.tools.store import Store
 
 WISH = "imgbuild-wish"
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+)")
-_RECENT = 300.0
-"""Seconds for which an index is taken as fresh within one run of work."""
+_INDEX_FIELDS = frozenset({"Filename", "Size", "SHA256", "MD5sum", "SHA1", "Status", "Description-md5", "Tag"})
+"""What an index adds to a package's control fields, and what only an installed package has."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """Where a package lies now: a path below the address of a source, with ``%`` written as addresses do."""
+
+    source: str
+    suite: str
+    path: str
 
 
 class AptRoot:
@@ -38,46 +51,43 @@ class AptRoot:
         self.name = CacheKey.of("apt", [told, architecture])[:32]
         self._root = store.folder("apt") / self.name
         self._netrc = netrc
-        self._stanzas: dict[str, dict[str, str]] = {}
+        self._lookup: dict[str, list[tuple[Index, int]]] | None = None
 
-    def available(self, package: LockedPackage) -> bool:
-        """Whether a package can still be had: from the store, or with the same bytes from an index."""
-        if self._store.has(Digest.from_hex(package.sha256)):
-            return True
-        architecture = self._architecture if package.architecture == "all" else package.architecture
-        found = self._show([f"{package.name}:{architecture}={package.version}"])
-        return any(fields.get("SHA256") == package.sha256 for fields in found)
-
-    def update(self) -> None:
+    def update(self, seen: Iterable[LockedSource] = ()) -> None:
         """Bring the indexes up to date and check their signatures.
 
+        Args:
+            seen: how suites stood when they were locked: none may be older now.
+
         Raises:
-            SourceError: a source is unsigned, expired, tampered with or cannot be reached.
+            SourceError: a source is unsigned, expired, tampered with, replayed or cannot be reached.
         """
-        with self._store.exclusive(f"apt-{self.name}"):
+        with self._exclusive():
+            self._lookup = None
             self._write()
             result = self._apt("apt-get", "update", check=False)
-            errors = [line for line in result.errors.splitlines() if line.startswith(("E:", "W:"))]
-            if result.code != 0 or any("not signed" in line or "verified" in line for line in errors):
-                raise SourceError(self._explain(errors or result.errors.splitlines()), _hint(errors))
+            if error := apt_errors.update_error(result.errors, self._sources, self._netrc):
+                raise error
+            if result.code != 0:
+                raise apt_errors.unknown_error(result.errors)
+            self._require_architecture()
+        now = {(source.name, source.suite): source.date for source in self.dates()}
+        for old in seen:
+            date = now.get((old.name, old.suite))
+            if date and date < old.date:
+                raise SourceError(
+                    f"source {old.name}: {old.suite} is of {date}, but a lock has seen it as of {old.date}",
+                    "the mirror lags behind, or somebody replays an old state: wait, or use another mirror",
+                )
 
     def dates(self) -> tuple[LockedSource, ...]:
         """How the suites stood when they were read."""
         found = []
         for source in self._sources:
             for suite in source.suites:
-                name = re.sub(r"^[a-z]+://", "", source.mirrored).rstrip("/").replace("/", "_")
-                path = self._root / "state/lists" / f"{name}_dists_{suite.replace('/', '_')}_InRelease"
-                if path.exists():
-                    fields = deb.fields(path.read_text(errors="replace").split("\n\n", 1)[-1])
-                    found.append(
-                        LockedSource(
-                            source.name,
-                            suite,
-                            _rfc3339(fields.get("Date", "")),
-                            _rfc3339(fields.get("Valid-Until", "")),
-                        )
-                    )
+                if fields := self._release(source, suite):
+                    date, until = _rfc3339(fields.get("Date", "")), _rfc3339(fields.get("Valid-Until", ""))
+                    found.append(LockedSource(source.name, suite, date, until))
         return tuple(sorted(found))
 
     def solve(self, facts: Facts, installed: tuple[LockedPackage, ...]) -> tuple[LockedPackage, ...]:
@@ -89,16 +99,10 @@ class AptRoot:
         Raises:
             Unsatisfiable: there is no answer; apt's explanation is told.
         """
-        with self._store.exclusive(f"apt-{self.name}"):
-            self._write()
-            wishes = [*facts.wishes, *(self._essential() if facts.essential else ())]
-            status = "".join(self._installed_stanza(package) for package in installed)
-            (self._root / "status").write_text(status)
-            wish = self._wish(wishes)
+        with self._exclusive(), self._wishing(facts, installed) as (wishes, options):
             # What lies below may have moved: packages that do not go with it any more move too.
             argv = ["apt-get", "install", "--print-uris", "-qq", "--yes", "--no-remove", "--fix-broken"]
-            argv += ["-o", f"APT::Install-Recommends={str(facts.recommends).lower()}", str(wish)]
-            result = self._apt(*argv, check=False)
+            result = self._apt(*argv, *options, check=False)
             if result.code != 0:
                 text = "\n".join(line for line in (result.text + result.errors).splitlines() if line.strip())
                 raise Unsatisfiable(
@@ -106,14 +110,13 @@ class AptRoot:
                     facts.chain,
                     "loosen a constraint, or `imgbuild lock --update` what lies below",
                 )
-            found = [self._located(line) for line in result.text.splitlines() if _URI.match(line)]
-        packages = self._locked([entry for entry in found if entry])
-        return _explained(
-            packages, set(deb.relation_names(",".join(wishes))), self._stanzas, {p.name for p in installed}
-        )
+            found = [_URI.match(line) for line in result.text.splitlines()]
+            uris = {entry[1]: entry[2] for entry in found if entry and not entry[2].startswith(f"{WISH}_")}
+            packages, stanzas = self._locked(uris)
+        return _explained(packages, set(deb.relation_names(",".join(wishes))), stanzas, bool(installed))
 
     def stanza(self, package: LockedPackage) -> dict[str, str] | None:
-        """A package's control fields: as resolved before, or from its .deb in the store."""
+        """A package's control fields: as resolved before, from its .deb in the store, or from an index."""
         path = self._store.folder("stanzas") / package.sha256
         if path.exists():
             return deb.fields(path.read_text(errors="surrogateescape"))
@@ -121,132 +124,146 @@ class AptRoot:
         if self._store.has(digest):
             with self._store.open(digest) as file:
                 return deb.control(file, package.name).fields
-        candidates = self._show(
-            [
-                f"{package.name}:{package.architecture if package.architecture != 'all' else self._architecture}={package.version}"
-            ]
-        )
-        return next((fields for fields in candidates if fields.get("SHA256") == package.sha256), None)
+        return next((index.stanza(at) for index, at in self._known().get(package.sha256, ())), None)
 
-    def newest(self, names: Iterable[str]) -> dict[str, str]:
-        """The candidate version of each package, where there is one."""
-        result = self._apt("apt-cache", "policy", *names, check=False)
-        found, name = {}, ""
-        for line in result.text.splitlines():
+    def available(self, package: LockedPackage) -> bool:
+        """Whether a package can still be had: from the store, or with the same bytes from an index."""
+        if self._store.has(Digest.from_hex(package.sha256)):
+            return True
+        return package.sha256 in self._known()
+
+    def places(self, sha256: str) -> tuple[Found, ...]:
+        """Where a package with these bytes lies now, in every source and suite, in the order of the sources."""
+        return tuple(
+            Found(index.source, index.suite, index.stanza(at)["Filename"].removeprefix("./").replace("%", "%25"))
+            for index, at in self._known().get(sha256, ())
+        )
+
+    def newest(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """The version of each package that apt would take, and the suite it is in, where there is one."""
+        with self._exclusive(), self._store.temporary_folder() as folder:
+            self._write_pins()
+            result = self._apt("apt-cache", *_status(folder, ""), "policy", *names, check=False)
+        found, name, version = {}, "", ""
+        lines = iter(result.text.splitlines())
+        for line in lines:
             if line and not line.startswith(" "):
                 name = line.rstrip(":")
             elif line.strip().startswith("Candidate:"):
                 version = line.split(":", 1)[1].strip()
-                if version != "(none)":
-                    found[name] = version
+            elif line.startswith((" *** ", "     ")) and line.split()[-2] == version:
+                suite = next(lines).split()[2].rpartition("/")[0]
+                found[name] = (version, suite)
         return found
 
     def names(self) -> tuple[str, ...]:
         """The names of all packages, sorted."""
-        return tuple(sorted(set(self._apt("apt-cache", "pkgnames").text.split())))
+        with self._exclusive():
+            return tuple(sorted(set(self._apt("apt-cache", "pkgnames").text.split())))
 
-    # the root
+    # the root; what follows is called by one process at a time
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        with self._store.exclusive(f"apt-{self.name}"):
+            yield
 
     def _write(self) -> None:
-        for folder in ("state/lists/partial", "cache/archives/partial", "etc/parts", "debs"):
+        for folder in ("state/lists/partial", "cache/archives/partial", "etc/parts", "etc/sources", "keyrings", "debs"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
-        root = self._root
-        settings = {
-            "Dir": "/", "Dir::Etc": f"{root}/etc", "Dir::Etc::sourcelist": "/dev/null",
-            "Dir::Etc::sourceparts": f"{root}/etc/sources", "Dir::Etc::parts": f"{root}/etc/parts",
-            "Dir::Etc::main": "/dev/null", "Dir::Etc::preferences": f"{root}/etc/preferences",
-            "Dir::Etc::preferencesparts": "/dev/null", "Dir::Etc::trusted": "/dev/null",
-            "Dir::Etc::trustedparts": "/dev/null", "Dir::Etc::netrc": str(self._netrc or "/dev/null"),
-            "Dir::Etc::netrcparts": "/dev/null", "Dir::State": f"{root}/state", "Dir::State::status": f"{root}/status",
-            "Dir::State::extended_states": f"{root}/extended", "Dir::Cache": f"{root}/cache", "Dir::Log": f"{root}/log",
-            "APT::Architecture": self._architecture, "APT::Sandbox::User": "root", "APT::Solver": "internal",
-            "APT::Get::Always-Include-Phased-Updates": "false", "APT::Get::Never-Include-Phased-Updates": "true",
-            "APT::Install-Suggests": "false", "Acquire::Languages": "none", "Acquire::Check-Valid-Until": "true",
-            "Acquire::Retries": "3", "Acquire::http::Timeout": "30", "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
-            "Acquire::AllowInsecureRepositories": "false", "APT::Update::Error-Mode": "any", "APT::Get::AllowUnauthenticated": "false",
-        }  # fmt: skip
-        lines = [f'{name} "{value}";' for name, value in settings.items()]
-        lines += [
-            "#clear APT::Architectures;",
-            f'APT::Architectures {{ "{self._architecture}"; }};',
-            "#clear DPkg::Pre-Install-Pkgs;",
-        ]
-        _write(root / "apt.conf", "\n".join(lines) + "\n")
-        (root / "etc/sources").mkdir(exist_ok=True)
-        pins = []
+        _write(self._root / "apt.conf", apt_config.settings(self._root, self._architecture, self._netrc))
         for source in self._sources:
             if source.debs is not None:
-                text = self._index_of_debs(source)
+                text = self._folder_of_debs(source.name, source.debs)
             else:
-                text = (
-                    f"Types: deb\nURIs: {source.mirrored}\nSuites: {' '.join(source.suites)}\n"
-                    f"Components: {' '.join(source.components)}\nSigned-By: {self._signed_by(source)}\n"
-                )
-            _write(root / "etc/sources" / f"{source.name}.sources", text)
-            if source.priority is not None:
-                host = re.sub(r"^[a-z]+://([^/:]*).*$", r"\1", source.mirrored)
-                pin = f'origin "{host}"' if source.debs is None and host else 'origin ""'
-                pins.append(f"Package: *\nPin: {pin}\nPin-Priority: {source.priority}\n")
-        _write(root / "etc/preferences", "\n".join(pins))
-        if not (root / "status").exists():
-            (root / "status").write_text("")
+                text = apt_config.apt_source(source, self._root / "keyrings")
+            _write(self._root / "etc/sources" / f"{source.name}.sources", text)
+        _write(self._root / "status", "")
 
-    def _signed_by(self, source: PackageSource) -> str:
-        if source.keyring is None or not source.keyring.exists():
-            raise SourceError(f"source {source.name}: there is no keyring {source.keyring_name!r}")
-        if source.fingerprints:
-            raise SourceError(f"source {source.name}: fingerprints need a keyring of their keys alone")
-        return str(source.keyring)
+    def _require_architecture(self) -> None:
+        # apt leaves out in silence what a suite does not have for an architecture.
+        read = {(index.source, index.suite, index.component) for index in self._indexes()}
+        for source in self._sources:
+            for suite in source.suites:
+                listed = self._release(source, suite).get("SHA256", "")
+                for component in () if suite.endswith("/") else source.components:
+                    name = re.escape(f"{component}/binary-{self._architecture}/Packages")
+                    if (source.name, suite, component) not in read and not re.search(
+                        rf" {name}(\.\w+)?$", listed, re.M
+                    ):
+                        raise SourceError(
+                            f"source {source.name}: {suite}: {component} has no packages for {self._architecture}",
+                            "is `defaults: {architecture: …}` one that this source is made for?",
+                        )
 
-    def _index_of_debs(self, source: PackageSource) -> str:
-        assert source.debs is not None
-        folder = self._root / "debs" / source.name
+    def _release(self, source: PackageSource, suite: str) -> dict[str, str]:
+        if not source.mirrored:
+            return {}
+        where = suite.rstrip("/") if suite.endswith("/") else f"dists/{suite}"
+        for name in ("InRelease", "Release"):
+            path = self._root / "state/lists" / indexes.list_name(f"{source.mirrored.rstrip('/')}/{where}/{name}")
+            if path.exists():
+                return deb.fields(_signed_part(path.read_text(errors="replace")))
+        return {}
+
+    def _write_pins(self) -> None:
+        _write(self._root / "etc/preferences", apt_config.preferences(self._sources, self._indexes()))
+
+    def _folder_of_debs(self, name: str, debs: Path) -> str:
+        folder = self._root / "debs" / name
         folder.mkdir(exist_ok=True)
         stanzas = []
-        for path in sorted(source.debs.glob("*.deb")):
+        for path in sorted(debs.glob("*.deb")):
             data = path.read_bytes()
-            with path.open("rb") as file:
-                control = deb.control(file, path.name)
-            digest = Digest.of(data)
-            if not self._store.has(digest):
-                self._store.add(data)
-            stanzas.append(f"{control.stanza}Filename: ./{path.name}\nSize: {len(data)}\nSHA256: {digest.hex}\n")
-            if not (folder / path.name).exists():
-                (folder / path.name).symlink_to(path)
+            control = deb.control(io.BytesIO(data), path.name)
+            sha256 = Digest.of(data).hex
+            stanzas.append(f"{control.stanza}Filename: ./{path.name}\nSize: {len(data)}\nSHA256: {sha256}\n")
         _write(folder / "Packages", "\n".join(stanzas))
-        return f"Types: deb\nURIs: file:{folder}\nSuites: ./\nTrusted: yes\n"
+        _write(folder / "Release", apt_config.release_of_debs(name))
+        return apt_config.folder_source(folder)
 
     def _apt(self, *argv: str, check: bool = True) -> process.Result:
-        proxies = {
-            name: value
-            for name, value in os.environ.items()
-            if name.lower() in ("http_proxy", "https_proxy", "no_proxy")
-        }
+        proxies = urllib.request.getproxies_environment()
+        env = {f"{name}_proxy": proxies[name] for name in ("http", "https", "no") if name in proxies}
         try:
-            return process.run(argv, env={**proxies, "APT_CONFIG": str(self._root / "apt.conf")}, check=check)
+            return process.run(argv, env={**env, "APT_CONFIG": str(self._root / "apt.conf")}, check=check)
         except FileNotFoundError:
             raise ResolveError(f"{argv[0]} is not installed", "imgbuild resolves with apt, as Debian does") from None
 
+    def _indexes(self) -> tuple[Index, ...]:
+        if not (self._root / "apt.conf").exists():
+            return ()
+        return indexes.parse(self._apt("apt-get", "indextargets").text)
+
+    def _known(self) -> dict[str, list[tuple[Index, int]]]:
+        # Every package of every index by its checksum; a tenth of a second for all of Debian.
+        if self._lookup is None:
+            self._lookup = {}
+            for index in self._indexes():
+                for sha256, at in index.find("SHA256"):
+                    self._lookup.setdefault(sha256, []).append((index, at))
+        return self._lookup
+
     # solving
 
-    def _essential(self) -> list[str]:
-        result = self._apt("apt-cache", "dumpavail")
-        stanzas = (text for text in result.text.split("\n\n") if "\nEssential: yes" in text)
-        return sorted({deb.fields(text)["Package"] for text in stanzas})
+    @contextmanager
+    def _wishing(self, facts: Facts, installed: tuple[LockedPackage, ...]) -> Iterator[tuple[list[str], list[str]]]:
+        self._write()
+        self._write_pins()
+        wishes = [*facts.wishes, *(self._essential() if facts.essential else ())]
+        status = "".join(self._installed_stanza(package) for package in installed)
+        with self._store.temporary_folder() as folder:
+            options = _status(folder, status)
+            options += [
+                "-o",
+                f"APT::Install-Recommends={str(facts.recommends).lower()}",
+                str(_wish(folder, wishes)),
+            ]
+            yield wishes, options
 
-    def _wish(self, wishes: list[str]) -> Path:
-        folder = self._root / "wish"
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "DEBIAN").mkdir(parents=True)
-        text = (
-            f"Package: {WISH}\nVersion: 1\nArchitecture: all\nMaintainer: none <none@localhost>\nDescription: wishes\n"
-        )
-        if wishes:
-            text += f"Depends: {', '.join(wishes)}\n"
-        (folder / "DEBIAN/control").write_text(text)
-        target = self._root / f"{WISH}.deb"
-        process.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, target])
-        return target
+    def _essential(self) -> list[str]:
+        found = [index.stanza(at) for index in self._indexes() for _, at in index.find("Essential", {"yes"})]
+        return sorted({fields["Package"] for fields in found})
 
     def _installed_stanza(self, package: LockedPackage) -> str:
         fields = self.stanza(package)
@@ -256,76 +273,59 @@ class AptRoot:
                 package.sha256,
                 "the mirror has dropped it: run `imgbuild lock --update` for the definition that has locked it",
             )
-        skipped = {"Filename", "Size", "SHA256", "MD5sum", "SHA1", "Status", "Description-md5", "Tag"}
-        lines = [f"{name}: {value}" for name, value in fields.items() if name not in skipped]
+        lines = [f"{name}: {value}" for name, value in fields.items() if name not in _INDEX_FIELDS]
         return f"{lines[0]}\nStatus: install ok installed\n" + "\n".join(lines[1:]) + "\n\n"
 
-    def _located(self, line: str) -> tuple[str, str, str, str] | None:
-        found = _URI.match(line)
-        assert found, "the caller matched it"
-        uri, file = found[1], unquote(found[2])
-        name, version, architecture = file.removesuffix(".deb").split("_")
-        return None if name == WISH else (uri, name, unquote(version), architecture)
-
-    def _locked(self, found: list[tuple[str, str, str, str]]) -> tuple[LockedPackage, ...]:
-        if not found:
-            return ()
-        wanted = [
-            f"{name}:{self._architecture if arch == 'all' else arch}={version}" for _, name, version, arch in found
-        ]
-        by_file: dict[str, list[dict[str, str]]] = {}
-        for fields in self._show(wanted):
-            by_file.setdefault(fields["Filename"].removeprefix("./"), []).append(fields)
+    def _locked(self, uris: dict[str, str]) -> tuple[tuple[LockedPackage, ...], dict[str, dict[str, str]]]:
+        """What lies at some addresses: locked packages, and their fields by name."""
+        found = self._indexes()
+        stanzas: dict[str, dict[str, str]] = {}
+        for index in found:
+            paths = {path: uri for uri in uris if (path := index.below(uri))}
+            for path, at in index.find("Filename", {*paths, *(f"./{path}" for path in paths)}):
+                stanzas.setdefault(paths[path.removeprefix("./")], index.stanza(at))
+        for uri, file in uris.items():
+            if uri not in stanzas:
+                raise ResolveError(f"{file} is at {unquote(uri)}, but no index describes it")
         packages = []
-        for uri, name, version, architecture in found:
-            source, path = self._source_of(uri)
-            candidates = by_file.get(unquote(path)) or by_file.get(path)
-            if not candidates:
-                raise ResolveError(f"{name} {version} is at {uri}, but no index describes it")
-            fields = candidates[0]
-            self._stanzas[name] = fields
-            origin = fields.get("Source", name)
-            source_version = re.search(r"\((.+)\)", origin)
-            kept = self._store.folder("stanzas") / fields["SHA256"]
-            if not kept.exists():
-                text = "".join(f"{key}: {value}\n" for key, value in fields.items())
-                self._store.write_file(kept, text.encode("utf-8", "surrogateescape"))
-            packages.append(
-                LockedPackage(
-                    name, version, architecture, origin.split(" ")[0], source_version[1] if source_version else version,
-                    source.name, source.suites[0] if source.suites else "", path, int(fields["Size"]), fields["SHA256"], "",
-                )
-            )  # fmt: skip
-        return tuple(sorted(packages))
+        for fields in stanzas.values():
+            self._keep(fields)
+            packages.append(_package(fields, self.places(fields["SHA256"])[0]))
+        return tuple(sorted(packages)), {fields["Package"]: fields for fields in stanzas.values()}
 
-    def _show(self, wanted: list[str]) -> list[dict[str, str]]:
-        result = self._apt("apt-cache", "show", *wanted, check=False)
-        return [deb.fields(text) for text in result.text.split("\n\n") if "\nFilename:" in text]
-
-    def _source_of(self, uri: str) -> tuple[PackageSource, str]:
-        for source in self._sources:
-            base = f"file:{self._root}/debs/{source.name}/" if source.debs else source.mirrored.rstrip("/") + "/"
-            base = base.replace("file:///", "file:/", 1)  # as apt writes it
-            if uri.startswith(base):
-                return source, uri[len(base) :].removeprefix("./")
-        raise ResolveError(f"{uri} belongs to no source of the definition")
-
-    def _explain(self, errors: list[str]) -> str:
-        names = [s.name for s in self._sources if any(s.mirrored and s.mirrored in line for line in errors)]
-        return f"source {', '.join(names) or 'index'}: " + "\n".join(dict.fromkeys(line[2:].strip() for line in errors))
+    def _keep(self, fields: dict[str, str]) -> None:
+        kept = self._store.folder("stanzas") / fields["SHA256"]
+        if not kept.exists():
+            text = "".join(f"{key}: {value}\n" for key, value in fields.items())
+            self._store.write_file(kept, text.encode("utf-8", "surrogateescape"))
 
 
-def _hint(errors: list[str]) -> str:
-    text = " ".join(errors)
-    if "NO_PUBKEY" in text or "not signed" in text:
-        return "does `keyring` have the key that signs this suite?"
-    if "expired" in text or "no longer valid" in text or "not valid" in text:
-        return "the mirror is out of date, or this machine's clock is wrong"
-    return "is the mirror reachable? a site's own is named by `mirror:` in imgbuild.yaml or by IMGBUILD_MIRROR"
+def _package(fields: dict[str, str], place: Found) -> LockedPackage:
+    source, _, rest = fields.get("Source", fields["Package"]).partition(" ")
+    return LockedPackage(
+        fields["Package"], fields["Version"], fields["Architecture"], source, rest.strip("() ") or fields["Version"],
+        place.source, place.suite, place.path, int(fields["Size"]), fields["SHA256"], "",
+    )  # fmt: skip
+
+
+def _status(folder: Path, text: str) -> list[str]:
+    # A status of the call's own, and no cache of it: what one asks is nothing to the next.
+    (folder / "status").write_text(text, errors="surrogateescape")
+    return ["-o", f"Dir::State::status={folder}/status", "-o", "Dir::Cache::pkgcache="]
+
+
+def _wish(folder: Path, wishes: list[str]) -> Path:
+    control = folder / "wish/DEBIAN/control"
+    control.parent.mkdir(parents=True)
+    text = f"Package: {WISH}\nVersion: 1\nArchitecture: all\nMaintainer: none <none@localhost>\nDescription: wishes\n"
+    control.write_text(text + (f"Depends: {', '.join(wishes)}\n" if wishes else ""))
+    target = folder / f"{WISH}.deb"
+    process.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder / "wish", target])
+    return target
 
 
 def _explained(
-    packages: tuple[LockedPackage, ...], asked: set[str], stanzas: dict[str, dict[str, str]], installed: set[str]
+    packages: tuple[LockedPackage, ...], asked: set[str], stanzas: dict[str, dict[str, str]], installed: bool
 ) -> tuple[LockedPackage, ...]:
     """Say of each package why it is there: the nearest one that needs it."""
     by_name = {package.name: package for package in packages}
@@ -346,13 +346,12 @@ def _explained(
                 if candidate not in reasons:
                     reasons[candidate] = name
                     queue.append(candidate)
-    return tuple(
-        LockedPackage(
-            p.name, p.version, p.architecture, p.source_package, p.source_version, p.source, p.suite, p.path, p.size, p.sha256,
-            reasons.get(p.name, "needed below" if installed else "essential"),
-        )
-        for p in packages
-    )  # fmt: skip
+    rest = "needed below" if installed else "essential"
+    return tuple(replace(package, why=reasons.get(package.name, rest)) for package in packages)
+
+
+def _signed_part(text: str) -> str:
+    return text.split("\n\n", 1)[1] if text.startswith("-----BEGIN PGP SIGNED") else text
 
 
 def _rfc3339(date: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-from builder.model.digest import CacheKey
+from builder.model.digest import CacheKey, Digest
+from builder.model.lock import LockedSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,8 @@ class PackageSource:
     Attributes:
         uri: of an apt repository, as the definition says it; ``mirrored`` is what is asked.
         debs: a folder of .deb files, for a source without ``uri``.
+        snapshot: an address where versions that the mirror has dropped can still be had; ``{date}`` in it stands for
+            the time at which the suite was locked.
         keyring: the file; None for a folder.
         keyring_name: as the definition says it.
     """
@@ -29,6 +34,26 @@ class PackageSource:
     fingerprints: tuple[str, ...] = ()
     priority: int | None = None
     debs: Path | None = None
+    snapshot: str = ""
+
+    def address(self, path: str) -> str:
+        """Where a path below the source lies."""
+        if self.debs is not None:
+            return str(self.debs / unquote(path))
+        return f"{self.mirrored.rstrip('/')}/{quoted(path)}"
+
+    def snapshots(self, path: str, suite: str, dates: Iterable[LockedSource]) -> tuple[str, ...]:
+        """Where it lay when a suite was as some locks saw it."""
+        base = f"{self.snapshot.rstrip('/')}/{quoted(path)}"
+        if not self.snapshot or "{date}" not in base:
+            return (base,) if self.snapshot else ()
+        seen = [row.date for row in dates if (row.name, row.suite) == (self.name, suite) and row.date]
+        return tuple(base.replace("{date}", date.replace("-", "").replace(":", "")) for date in dict.fromkeys(seen))
+
+
+def quoted(path: str) -> str:
+    """A locked path as addresses want it."""
+    return quote(path, safe="/%~+:=@,;!$&'()*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +90,7 @@ def fingerprint(facts: Facts) -> str:
     return CacheKey.of("facts", key)[:32]
 
 
-def _debs(folder: Path | None) -> list[list[str | int]]:
+def _debs(folder: Path | None) -> list[list[str]]:
     if folder is None:
         return []
-    return [[path.name, path.stat().st_size] for path in sorted(folder.glob("*.deb"))]
+    return [[path.name, Digest.of(path.read_bytes())] for path in sorted(folder.glob("*.deb"))]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import fcntl
 import hashlib
-import shutil
+import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from threading import Lock as Mutex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from builder.errors import FetchError, IntegrityError
 from builder.model.digest import Digest
 from builder.report import Reporter
+from builder.tools import credentials
+from builder.tools.credentials import Login
 from builder.tools.store import Store
 
 if TYPE_CHECKING:
@@ -24,6 +31,10 @@ if TYPE_CHECKING:
 _CONNECTIONS = 8
 _TRIES = 4
 _PIECE = 1 << 18
+_SLOWEST = 1024
+"""Bytes a second below which a server counts as one that does not answer."""
+GONE = (404, 410)
+"""The answers that say: there is no such file here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class Wanted:
     Attributes:
         title: for messages.
         size: in bytes; None if unknown.
-        places: addresses, tried in order: http(s) URLs or paths.
+        places: addresses, tried in order: http(s) and file URLs, or paths.
     """
 
     title: str
@@ -42,136 +53,276 @@ class Wanted:
     places: tuple[str, ...]
 
 
-def fetch(wanted: Iterable[Wanted], store: Store, reporter: Reporter) -> None:
+def fetch(
+    wanted: Iterable[Wanted],
+    store: Store,
+    reporter: Reporter,
+    logins: tuple[Login, ...] = (),
+    patience: float = 30,
+) -> tuple[Wanted, ...]:
     """See to it that the store has some bytes.
 
+    Args:
+        patience: seconds after which a server counts as one that does not answer.
+
+    Returns:
+        What none of its places has any more.
+
     Raises:
-        FetchError: none of the places has them.
+        FetchError: a place did not answer, or the store cannot be written.
         IntegrityError: what came is something else.
     """
     missing = tuple({one.digest: one for one in wanted if not store.has(one.digest)}.values())
     if not missing:
-        return
-    import httpx
-
-    total = sum(one.size or 0 for one in missing)
+        return ()
     reporter.step(f"downloading {len(missing)} files")
-    progress = _Progress(reporter, total)
-    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
-    timeout = httpx.Timeout(30)
-    with httpx.Client(limits=limits, timeout=timeout, follow_redirects=True) as client:
-        pool = ThreadPoolExecutor(_CONNECTIONS)
-        patient = True
+    progress = _Progress(reporter, missing)
+    with _client(logins, patience) as client:
+        pool, patient = ThreadPoolExecutor(_CONNECTIONS), True
+        fetcher = _Fetcher(store, client, progress, reporter, patience)
         try:
-            futures = [pool.submit(_one, one, store, client, progress) for one in missing]
+            futures = {pool.submit(fetcher.fetch, one): one for one in missing}
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            gone = tuple(one for future, one in futures.items() if future in done and not future.result())
+        except OSError as error:
+            hint = "make room (`imgbuild cache` shows what is kept); what has come so far is kept"
+            raise FetchError(f"{store.root}: cannot be written: {error.strerror or error}", "", hint=hint) from None
         except BaseException as error:
             patient = isinstance(error, Exception)
             raise
         finally:
-            progress.stopped = True
+            progress.stopped.set()
             # Who interrupts us does not wait for a read that is stuck.
             pool.shutdown(wait=patient, cancel_futures=True)
-    reporter.progress("download", total, total, "B")
+    progress.end()
+    return gone
+
+
+def _client(logins: tuple[Login, ...], patience: float) -> httpx.Client:
+    import httpx
+
+    def with_login(request: httpx.Request) -> None:
+        # for redirects, too: httpx takes the header away when they lead to another host
+        if found := credentials.login(logins, str(request.url)):
+            token = base64.b64encode(f"{found.user}:{found.password}".encode()).decode()
+            request.headers["Authorization"] = f"Basic {token}"
+
+    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+    return httpx.Client(
+        limits=limits, timeout=patience, follow_redirects=True, event_hooks={"request": [with_login]},
+        headers={"Accept-Encoding": "identity", "User-Agent": "imgbuild"},
+    )  # fmt: skip
 
 
 class _Progress:
-    def __init__(self, reporter: Reporter, total: int) -> None:
-        self._reporter, self._total = reporter, total
-        self._done = 0
-        self._mutex = Mutex()
-        self.stopped = False
+    """How far all downloads are together; raises in them once they are to stop."""
 
-    def add(self, count: int) -> None:
-        if self.stopped:
+    def __init__(self, reporter: Reporter, wanted: tuple[Wanted, ...]) -> None:
+        self._reporter, self._total = reporter, sum(one.size or 0 for one in wanted)
+        self._done: dict[Digest, int] = {}
+        self._mutex = Mutex()
+        self.stopped = Event()
+
+    def at(self, digest: Digest, count: int) -> None:
+        if self.stopped.is_set():
             raise KeyboardInterrupt
         with self._mutex:
-            self._done += count
-            if self._done < self._total:
-                self._reporter.progress("download", self._done, self._total, "B")
+            self._done[digest] = count
+            done = sum(self._done.values())
+            if done < self._total:
+                self._reporter.progress("download", done, self._total, "B")
+
+    def end(self) -> None:
+        self._reporter.progress("download", self._total, self._total, "B")
 
 
-def _one(wanted: Wanted, store: Store, client: httpx.Client, progress: _Progress) -> None:
-    last: FetchError | IntegrityError | None = None
-    for place in wanted.places:
+class _Fetcher:
+    def __init__(
+        self, store: Store, client: httpx.Client, progress: _Progress, reporter: Reporter, patience: float
+    ) -> None:
+        self._store, self._client, self._progress, self._reporter = store, client, progress, reporter
+        self._patience = patience
+        self._silent: set[str] = set()
+
+    def fetch(self, wanted: Wanted) -> bool:
+        """Fetch one; whether it was there at all."""
+        errors: list[FetchError | IntegrityError] = []
+        with self._partial(wanted) as file:
+            if file is None:
+                return True
+            # hosts that did not answer come last: no need to wait for them again if others have it
+            for place in sorted(wanted.places, key=lambda place: _host(place) in self._silent):
+                try:
+                    if place.startswith(("http://", "https://")):
+                        self._from_http(wanted, place, file)
+                    else:
+                        self._from_file(wanted, place, file)
+                    self._keep(wanted, place, file)
+                    return True
+                except (FetchError, IntegrityError) as error:
+                    errors.append(error)
+        # What is elsewhere is not gone because it is not here: another fault goes before a 404.
+        worse = [e for e in errors if not (isinstance(e, FetchError) and e.status in GONE)]
+        if worse:
+            raise next((e for e in worse if isinstance(e, IntegrityError)), worse[0])
+        return False
+
+    @contextlib.contextmanager
+    def _partial(self, wanted: Wanted) -> Iterator[BinaryIO | None]:
+        """The file of what has come so far, ours alone; None if meanwhile another process has fetched it."""
+        path = self._store.folder("partial") / wanted.digest.hex
+        while True:
+            with path.open("a+b") as file:
+                self._lock(file, wanted)
+                # whoever had it may have moved it into the store, or thrown it away
+                if self._store.has(wanted.digest):
+                    if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                        path.unlink()
+                    yield None
+                    return
+                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    try:
+                        yield file
+                    finally:
+                        if path.exists() and file.seek(0, os.SEEK_END) == 0:
+                            path.unlink()
+                    return
+
+    def _lock(self, file: BinaryIO, wanted: Wanted) -> None:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if not told:
+                    self._reporter.detail(f"another process fetches {wanted.title}")
+                    told = True
+                self._progress.at(wanted.digest, 0)
+                time.sleep(0.1)
+
+    def _keep(self, wanted: Wanted, place: str, file: BinaryIO) -> None:
+        found = _digest(file)
+        if found != wanted.digest:
+            file.truncate(0)
+            raise _wrong(wanted, place, found)
+        os.fchmod(file.fileno(), 0o644)
+        target = self._store.path(wanted.digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file.name, target)
+
+    def _from_file(self, wanted: Wanted, place: str, file: BinaryIO) -> None:
+        path = Path(unquote(urlsplit(place).path) if place.startswith("file:") else place)
         try:
-            if "://" in place and not place.startswith("file://"):
-                _http(wanted, place, store, client, progress)
-            else:
-                _file(wanted, Path(place.removeprefix("file://")), store)
-            return
-        except (FetchError, IntegrityError) as error:
-            last = error
-    raise last or FetchError(f"{wanted.title}: no place is known for it", "")
+            with path.open("rb") as source:
+                file.truncate(0)
+                while piece := source.read(_PIECE):
+                    file.write(piece)
+                    self._progress.at(wanted.digest, file.tell())
+        except (FileNotFoundError, NotADirectoryError):
+            raise FetchError(f"{wanted.title}: there is no file {path}", str(path), 404) from None
+        except (PermissionError, IsADirectoryError) as error:
+            raise FetchError(f"{wanted.title}: {path}: {error.strerror}", str(path)) from None
+
+    def _from_http(self, wanted: Wanted, url: str, file: BinaryIO) -> None:
+        import httpx
+
+        shown = _public(url)
+        pause = 0.5
+        for attempt in range(1, _TRIES + 1):
+            resumed = file.seek(0, os.SEEK_END) > 0
+            try:
+                self._request(wanted, url, file)
+                if resumed and _digest(file) != wanted.digest:
+                    # what had come before was wrong: from the start, once, before the server is blamed
+                    file.truncate(0)
+                    self._request(wanted, url, file)
+                return
+            except (httpx.TransportError, _Unfinished) as error:
+                problem = str(error) or type(error).__name__
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise FetchError(f"{wanted.title}: {shown}: {error}", shown) from None
+            if attempt < _TRIES:
+                self._reporter.note(f"{wanted.title}: {shown}: {problem}; again in {pause:g} s ({attempt} of {_TRIES})")
+                if self._progress.stopped.wait(pause):
+                    raise KeyboardInterrupt
+                pause *= 2
+        self._silent.add(_host(url))
+        raise FetchError(
+            f"{wanted.title}: {shown}: {problem}", shown, hint=f"it was tried {_TRIES} times: is the mirror reachable?"
+        )
+
+    def _request(self, wanted: Wanted, url: str, file: BinaryIO) -> None:
+        have = file.seek(0, os.SEEK_END)
+        if wanted.size is not None and have >= wanted.size:
+            if have == wanted.size:
+                self._progress.at(wanted.digest, have)
+                return
+            have = file.truncate(0)
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with self._client.stream("GET", url, headers=headers) as response:
+            status = response.status_code
+            if status == 416 or (
+                status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            ):
+                file.truncate(0)
+                raise _Unfinished("the server cannot resume")
+            if status >= 500 or status == 429:
+                raise _Unfinished(f"answers {status} {response.reason_phrase}")
+            if status not in (200, 206):
+                raise _refused(wanted, _public(url), status, response.reason_phrase)
+            if status == 200:
+                file.truncate(0)
+            self._take(wanted, url, file, response)
+        size = file.tell()
+        if wanted.size is not None and size < wanted.size:
+            raise _Unfinished(f"ended after {size} of {wanted.size} bytes")
+
+    def _take(self, wanted: Wanted, url: str, file: BinaryIO, response: httpx.Response) -> None:
+        since, before = time.monotonic(), 0
+        for piece in response.iter_raw(_PIECE):
+            file.write(piece)
+            size = file.tell()
+            self._progress.at(wanted.digest, size)
+            if wanted.size is not None and size > wanted.size:
+                file.truncate(0)
+                message = f"{wanted.title}: {_public(url)} gives more than the {wanted.size} bytes that are locked"
+                raise IntegrityError(message, wanted.digest, "", "the mirror is broken, or the file was replaced")
+            before += len(piece)
+            if (passed := time.monotonic() - since) > self._patience:
+                if before < _SLOWEST * passed:
+                    raise _Unfinished(f"gives less than {_SLOWEST} bytes a second")
+                since, before = time.monotonic(), 0
 
 
-def _file(wanted: Wanted, path: Path, store: Store) -> None:
-    try:
-        with path.open("rb") as file, store.writing() as writer:
-            shutil.copyfileobj(file, writer)
-            if writer.digest != wanted.digest:
-                raise IntegrityError(f"{path}: its checksum is wrong", wanted.digest, writer.digest)
-    except FileNotFoundError:
-        raise FetchError(f"{wanted.title}: there is no file {path}", str(path), 404) from None
+class _Unfinished(Exception):
+    """A server did not do what it should: it may do so the next time."""
 
 
-def _http(wanted: Wanted, url: str, store: Store, client: httpx.Client, progress: _Progress) -> None:
-    import httpx
-
-    partial = store.folder("partial") / wanted.digest.hex
-    pause = 0.5
-    for attempt in range(1, _TRIES + 1):
-        try:
-            _request(wanted, url, partial, client, progress)
-            break
-        except (httpx.TransportError, FetchError) as error:
-            status = error.status if isinstance(error, FetchError) else None
-            final = status is not None and status < 500 and status != 429
-            if final or attempt == _TRIES:
-                if isinstance(error, FetchError):
-                    raise
-                raise FetchError(f"{wanted.title}: {url}: {error}", url, hint="is the mirror reachable?") from None
-            time.sleep(pause)
-            pause *= 2
-    with partial.open("rb") as file:
-        found = Digest.from_hex(hashlib.file_digest(file, "sha256").hexdigest())
-    if found != wanted.digest:
-        partial.unlink()
-        raise IntegrityError(
-            f"{wanted.title}: what {url} gives has the wrong checksum", wanted.digest, found,
-            "the mirror is broken, or the file was replaced",
-        )  # fmt: skip
-    target = store.path(wanted.digest)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(target)
+def _digest(file: BinaryIO) -> Digest:
+    file.flush()
+    file.seek(0)
+    found = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        found.update(piece)
+    return Digest.from_hex(found.hexdigest())
 
 
-def _request(wanted: Wanted, url: str, partial: Path, client: httpx.Client, progress: _Progress) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
-    if wanted.size is not None and have >= wanted.size:
-        if have == wanted.size:
-            progress.add(have)
-            return
-        partial.unlink()
-        have = 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
-            raise FetchError(f"{wanted.title}: {url}: the server refused to resume", url, 503)
-        if response.status_code >= 400:
-            message = f"{wanted.title}: {url} answers {response.status_code} {response.reason_phrase}"
-            raise FetchError(message, url, response.status_code)
-        resumed = response.status_code == 206
-        with partial.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_bytes(_PIECE):
-                file.write(piece)
-                progress.add(len(piece))
-                if wanted.size is not None and file.tell() > wanted.size:
-                    break
-    size = partial.stat().st_size
-    if wanted.size is not None and size < wanted.size:
-        raise FetchError(f"{wanted.title}: {url} ended after {size} of {wanted.size} bytes", url, 503)
+def _refused(wanted: Wanted, shown: str, status: int, reason: str) -> FetchError:
+    hint = "credentials are in the file that the workspace names by `netrc`" if status in (401, 403) else ""
+    return FetchError(f"{wanted.title}: {shown} answers {status} {reason}", shown, status, hint)
+
+
+def _wrong(wanted: Wanted, place: str, found: Digest) -> IntegrityError:
+    return IntegrityError(
+        f"{wanted.title}: what {_public(place)} gives has the wrong checksum: {found}, not {wanted.digest}",
+        wanted.digest, found, "the mirror is broken, or the file was replaced",
+    )  # fmt: skip
+
+
+def _host(place: str) -> str:
+    return urlsplit(place).netloc if "://" in place else ""
+
+
+def _public(url: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", url)

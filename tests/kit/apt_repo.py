@@ -22,13 +22,22 @@ class AptRepo:
     """A repository of some suites with a key of its own."""
 
     def __init__(
-        self, folder: Path, suites: tuple[str, ...] = ("stable",), *, signed_like: AptRepo | None = None
+        self,
+        folder: Path,
+        suites: tuple[str, ...] = ("stable",),
+        *,
+        signed_like: AptRepo | None = None,
+        architectures: tuple[str, ...] = ("amd64",),
+        label: str = "test",
     ) -> None:
         self.folder = folder
         self.suites = suites
+        self.architectures = architectures
+        self.label = label
         self.keyring = folder / "key.gpg"
         for suite in suites:
-            (folder / "dists" / suite / "main/binary-amd64").mkdir(parents=True)
+            for architecture in architectures:
+                (folder / "dists" / suite / f"main/binary-{architecture}").mkdir(parents=True)
             (folder / "pool" / suite).mkdir(parents=True)
         self._stanzas: dict[tuple[str, int, int], str] = {}
         self._home: Path = signed_like._home if signed_like else folder / "gnupg"
@@ -99,7 +108,7 @@ class AptRepo:
                 os.utime(Path(place, one), (TIME, TIME), follow_symlinks=False)
             os.utime(place, (TIME, TIME))
         tree.chmod(0o755)
-        made = self._file(name, version, suite)
+        made = self._file(name, version, suite, stated["Architecture"])
         process.run(
             ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, made],
             env={"SOURCE_DATE_EPOCH": str(TIME)},
@@ -137,13 +146,19 @@ class AptRepo:
 
     def _publish(self, suite: str, age: timedelta, valid: timedelta) -> None:
         folder = self.folder / "dists" / suite
-        index = "\n".join(self._stanza(path) for path in sorted((self.folder / "pool" / suite).iterdir())).encode()
-        (folder / "main/binary-amd64/Packages").write_bytes(index)
+        sums = []
+        for architecture in self.architectures:
+            fitting = (f"_{architecture}.deb", "_all.deb")
+            paths = [path for path in sorted((self.folder / "pool" / suite).iterdir()) if path.name.endswith(fitting)]
+            index = "\n".join(map(self._stanza, paths)).encode()
+            where = f"main/binary-{architecture}/Packages"
+            (folder / where).write_bytes(index)
+            sums.append(f" {hashlib.sha256(index).hexdigest()} {len(index)} {where}\n")
         date = datetime.now(UTC) - age
         release = (
-            f"Origin: test\nSuite: {suite}\nCodename: {suite}\nDate: {format_datetime(date, usegmt=True)}\n"
-            f"Valid-Until: {format_datetime(date + valid, usegmt=True)}\nArchitectures: amd64\nComponents: main\n"
-            f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} main/binary-amd64/Packages\n"
+            f"Origin: test\nLabel: {self.label}\nSuite: {suite}\nCodename: {suite}\nDate: {format_datetime(date, usegmt=True)}\n"
+            f"Valid-Until: {format_datetime(date + valid, usegmt=True)}\n"
+            f"Architectures: {' '.join(self.architectures)}\nComponents: main\nSHA256:\n{''.join(sums)}"
         )
         (folder / "Release").write_text(release)
         self._gpg("--yes", "--output", str(folder / "InRelease"), "--clearsign", str(folder / "Release"))
@@ -167,15 +182,46 @@ class AptRepo:
         path = self.folder / "dists" / suite / "InRelease"
         path.write_text(path.read_text().replace("Origin: test", "Origin: evil"))
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the key that signs, or of its primary key."""
+        return self._fingerprints()[0]
+
+    def add_subkey(self) -> str:
+        """Sign with a subkey from now on; gives its fingerprint. The keyring has it."""
+        self._gpg("--passphrase", "", "--quick-add-key", self.fingerprint, "ed25519", "sign", "0")
+        self._gpg("--yes", "--output", str(self.keyring), "--export")
+        return self._fingerprints()[-1]
+
+    def armored_keyring(self) -> Path:
+        """The same keyring as text."""
+        path = self.folder / "key.asc"
+        self._gpg("--yes", "--armor", "--output", str(path), "--export")
+        return path
+
     def close(self) -> None:
         """End what gpg left running; nothing can be published afterwards."""
         process.run(["gpgconf", "--homedir", self._home, "--kill", "all"])
 
-    def _file(self, name: str, version: str, suite: str) -> Path:
-        return self.folder / "pool" / suite / f"{name}_{version}_all.deb"
+    def _file(self, name: str, version: str, suite: str, architecture: str = "all") -> Path:
+        return self.folder / "pool" / suite / f"{name}_{version}_{architecture}.deb"
 
-    def _gpg(self, *argv: str) -> None:
-        process.run(["gpg", "--homedir", self._home, "--batch", "--quiet", "--pinentry-mode", "loopback", *argv])
+    def _fingerprints(self) -> list[str]:
+        listed = self._gpg("--with-colons", "--list-keys").splitlines()
+        return [line.split(":")[9] for line in listed if line.startswith("fpr:")]
+
+    def _gpg(self, *argv: str) -> str:
+        words: list[str | Path] = [
+            "gpg",
+            "--homedir",
+            self._home,
+            "--batch",
+            "--quiet",
+            "--pinentry-mode",
+            "loopback",
+            *argv,
+        ]
+        return process.run(words).text
 
 
 def _place(tree: Path, path: str) -> Path:
