@@ -124,13 +124,16 @@ class _Progress:
         self.stopped = Event()
 
     def at(self, digest: Digest, count: int) -> None:
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
+        self.require_going_on()
         with self._mutex:
             self._done[digest] = count
             done = sum(self._done.values())
             if done < self._total:
                 self._reporter.progress("download", done, self._total, "B")
+
+    def require_going_on(self) -> None:
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
 
     def end(self) -> None:
         self._reporter.progress("download", self._total, self._total, "B")
@@ -242,10 +245,11 @@ class _Fetcher:
                 problem = str(error) or type(error).__name__
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise FetchError(f"{wanted.title}: {shown}: {error}", shown) from None
+            self._progress.require_going_on()
             if attempt < _TRIES:
                 self._reporter.note(f"{wanted.title}: {shown}: {problem}; again in {pause:g} s ({attempt} of {_TRIES})")
-                if self._progress.stopped.wait(pause):
-                    raise KeyboardInterrupt
+                self._progress.stopped.wait(pause)
+                self._progress.require_going_on()
                 pause *= 2
         self._silent.add(_host(url))
         raise FetchError(
