@@ -10,14 +10,13 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 from builder.formats import compress
 from builder.model.digest import Digest
 from builder.model.image import Layer
-from builder.tools.store import BlobWriter, Store
 
 EntryType = Literal["file", "folder", "link", "hardlink", "fifo", "device"]
 _TYPES: dict[str, bytes] = {
@@ -54,10 +53,30 @@ class Entry:
     xattrs: tuple[tuple[str, bytes], ...] = ()
 
 
+class Blob(Protocol):
+    """Bytes on their way to where they are kept."""
+
+    size: int
+
+    @property
+    def digest(self) -> Digest:
+        """Of what was written so far."""
+
+    def write(self, data: bytes) -> int:
+        """Add bytes."""
+
+
+class Keeper(Protocol):
+    """Where blobs are kept: the store."""
+
+    def writing(self) -> AbstractContextManager[Blob]:
+        """Add a blob: it is kept when the block ends without an error."""
+
+
 class LayerWriter:
     """Takes entries sorted by path; hard links after what they link to."""
 
-    def __init__(self, blob: BlobWriter, compression: str) -> None:
+    def __init__(self, blob: Blob, compression: str) -> None:
         self._blob = blob
         self._compressor = compress.compressor(compression)
         self._plain = hashlib.sha256()
@@ -104,7 +123,7 @@ class LayerWriter:
 
 
 @contextmanager
-def layer_writer(store: Store, compression: str) -> Iterator[LayerWriter]:
+def layer_writer(store: Keeper, compression: str) -> Iterator[LayerWriter]:
     """Write a layer into the store; ``.layer`` is set when the block has ended."""
     with store.writing() as blob:
         writer = LayerWriter(blob, compression)
