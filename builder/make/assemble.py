@@ -14,13 +14,16 @@ from builder.model.image import Blobs, Image, Layer
 from builder.model.plan import FilesLayerPlan, ImagePlan, LayerPlan, MadeLayer, PackageLayerPlan, StateLayerPlan
 
 _SHOWN = 6
+_LAST = 253402300799
+"""The end of the year 9999: what a time in words can hold."""
 PREFIX = "org.imgbuild."
 
 
 def image(plan: ImagePlan, made: Mapping[CacheKey, MadeLayer], blobs: Blobs) -> Image:
     """The image of a plan whose layers have all been made."""
     layers = tuple(_described(layer, made[layer.cache_key].layer) for layer in plan.layers)
-    created = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    newest = max((made[layer.cache_key].newest for layer in plan.layers), default=0)
+    created = datetime.fromtimestamp(min(newest or EPOCH, _LAST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     history = [sentence(layer) for layer in plan.layers]
     config = oci.config(plan.architecture, created, json.loads(plan.config), layers, history)
     return Image(oci.manifest(config, layers), config, layers, blobs)

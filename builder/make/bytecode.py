@@ -7,14 +7,20 @@ a module which an operator mounts over or a fix replaces is noticed.
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from builder.errors import MakeError
+from builder.formats.deb import canonical
 from builder.tools.process import Child
+from builder.tools.sandbox import Sandbox
 
 _WORKER = r"""
 import importlib._bootstrap_external as b, importlib.util, struct, sys, warnings
@@ -34,6 +40,29 @@ while True:
     o.write(struct.pack("<I", len(data)) + data)
     o.flush()
 """
+_IN_ROOT = r"""
+import _frozen_importlib_external as b, os, sys, warnings
+warnings.simplefilter("ignore")
+for path in os.fsdecode(sys.stdin.buffer.read()).split("\0"):
+    try:
+        with open(path, "rb") as file:
+            source, found = file.read(), os.fstat(file.fileno())
+        code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+        data = bytes(b._code_to_timestamp_pyc(code, int(found.st_mtime), len(source)))
+        cached = b.cache_from_source(path, optimization="")
+        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        with open(cached, "wb") as file:
+            file.write(data)
+    except Exception:
+        pass
+"""
+_PY3COMPILE = re.compile(r"^\s*py3compile\s+(.*?)(?:\|\|.*|;.*|&&.*)?$")
+_OPTIONS = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+_OPTIONS.add_argument("-p")
+_OPTIONS.add_argument("-V", default="")
+_OPTIONS.add_argument("-X", action="append", default=[])
+for _flag in ("-q", "-v", "-f", "-O"):
+    _OPTIONS.add_argument(_flag, action="store_true")
 _PUBLIC = re.compile(r"^usr/lib/python3(\.\d+)?/.*\.py$")
 
 
@@ -47,18 +76,90 @@ def version_of(tree: Path) -> str:
     return found[-1].removeprefix("python")
 
 
-def cache_path(path: str, version: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Private:
+    """A folder or file of modules that a package keeps for itself and has compiled.
+
+    Attributes:
+        path: without a leading ``/``.
+        versions: the first and the last minor version that may compile it; None for any.
+        excluded: patterns of paths, whole or within the folder, that are not compiled.
+    """
+
+    path: str
+    versions: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
+    excluded: tuple[re.Pattern[str], ...] = ()
+
+    def wants(self, path: str, version: str) -> bool:
+        """Whether an interpreter is to compile a module."""
+        if path != self.path and not path.startswith(self.path + "/"):
+            return False
+        first, last = self.versions
+        number = _version(version)
+        if (first and number < first) or (last and number > last):
+            return False
+        within = path.removeprefix(self.path).lstrip("/")
+        return not any(pattern.match("/" + path) or pattern.match(within) for pattern in self.excluded)
+
+
+def private(postinst: bytes) -> tuple[Private, ...]:
+    """The private modules that a package's postinst has compiled, by what dh_python3 writes into it (py3compile(1))."""
+    found: list[Private] = []
+    for line in postinst.decode("utf-8", "replace").splitlines():
+        if not (match := _PY3COMPILE.match(line)):
+            continue
+        try:
+            options, paths = _OPTIONS.parse_known_args(shlex.split(match[1], comments=True))
+            excluded = tuple(re.compile(pattern) for pattern in options.X)
+            versions = _versions(options.V)
+            found += [
+                Private(canonical(path), versions, excluded)
+                for path in paths
+                if path.startswith("/") and "$" not in path
+            ]
+        except (ValueError, re.error, argparse.ArgumentError):
+            # A line that a shell may understand and we do not: its modules are compiled when they are loaded.
+            continue
+    return tuple(found)
+
+
+def _versions(text: str) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    first, dash, last = text.partition("-")
+    lowest = _version(first) if first else None
+    return lowest, ((_version(last) if last else None) if dash else lowest)
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
+def cache_path(path: str, version: str, private: tuple[Private, ...] = ()) -> str | None:
     """Where the byte code of a module goes; None if this interpreter does not compile it.
 
     Args:
         path: of the module, without a leading ``/``.
         version: the interpreter's minor version.
+        private: the private modules of its package.
     """
     found = _PUBLIC.match(path)
-    if not found or (found[1] and f"3{found[1]}" != version):
+    if found:
+        if found[1] and f"3{found[1]}" != version:
+            return None
+    elif not path.endswith(".py") or not any(modules.wants(path, version) for modules in private):
         return None
     folder, _, name = path.rpartition("/")
     return f"{folder}/__pycache__/{name[:-3]}.cpython-{version.replace('.', '')}.pyc"
+
+
+def compile_in(sandbox: Sandbox, paths: Sequence[str]) -> None:
+    """Have the interpreter of a root, if it has one, compile modules that are in it already.
+
+    Args:
+        paths: relative.
+    """
+    given = "\0".join(f"/{path}" for path in paths).encode("utf-8", "surrogateescape")
+    sandbox.run(["python3", "-I", "-S", "-c", _IN_ROOT], stdin=given)
 
 
 class Compiler:

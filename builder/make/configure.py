@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
+"""What every script is given."""
 DPKG = ("dpkg", "--force-unsafe-io", "--force-confold", "--force-confdef")
 TMP_CI = "var/lib/dpkg/tmp.ci"
 _FAILED = re.compile(r"^dpkg: error processing package (\S+) \((.*)\):$", re.MULTILINE)
@@ -43,7 +44,6 @@ def preinst(sandbox: Sandbox, package: Unpacked) -> None:
     (folder / "control").write_text(str(package.control))
     (folder / "preinst").chmod(0o755)
     environment = {
-        **ENVIRONMENT,
         "DPKG_MAINTSCRIPT_PACKAGE": package.name,
         "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT": "1",
         "DPKG_MAINTSCRIPT_ARCH": package.control.get("Architecture"),
@@ -73,7 +73,7 @@ def all_packages(sandbox: Sandbox, status: Callable[[], str]) -> None:
     """
     output = ""
     for action in ("--configure", "--triggers-only"):
-        outcome = sandbox.run([*DPKG, action, "-a"], env=ENVIRONMENT)
+        outcome = sandbox.run([*DPKG, action, "-a"])
         output += outcome.text
         if outcome.code:
             raise _error(outcome.code, outcome.text)
@@ -90,7 +90,7 @@ def command(sandbox: Sandbox, argv: Sequence[str], what: str, stdin: bytes = b""
     Raises:
         ConfigureError: it failed.
     """
-    outcome = sandbox.run(argv, env=ENVIRONMENT, stdin=stdin)
+    outcome = sandbox.run(argv, stdin=stdin)
     if outcome.code:
         raise ConfigureError(f"{what}: {argv[0]} ended with {outcome.code}", what, argv[0], outcome.text)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +108,13 @@ class Unpacked:
         """A control member's file."""
         return self.tree / INFO / f"{self.control.info_name}.{name}"
 
+    def mode(self, path: str) -> int | None:
+        """What its tree has at a path, as ``st_mode``; None if nothing."""
+        try:
+            return os.lstat(self.tree / path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def text(self, name: str) -> str:
         """A control member's text, empty if it has none of this name."""
         return self.member(name).read_text(errors="surrogateescape") if name in self.members else ""
@@ -157,6 +165,50 @@ def _before(stanza: Stanza, mark: str, name: str, value: str) -> Stanza:
 def needs(stanza: Stanza, fields: Sequence[str] = ("Pre-Depends", "Depends")) -> tuple[str, ...]:
     """The names that a package's relations mention, alternatives included."""
     return relation_names(",".join(stanza.get(name) for name in fields))
+
+
+def winner(one: Stanza, other: Stanza) -> Stanza | None:
+    """Which of two packages that bring one path has it: the one that replaces the other, whatever their order.
+
+    dpkg lets it take the path over, or keep it (policy 7.6.1; archives.c, does_replace).
+
+    Returns:
+        None if neither replaces the other, or each the other.
+    """
+    takes, gives = _replaces(one, other), _replaces(other, one)
+    if takes == gives:
+        return None
+    return one if takes else other
+
+
+def _replaces(stanza: Stanza, other: Stanza) -> bool:
+    text = stanza.get("Replaces")
+    if other.package not in relation_names(text):
+        return False
+    # python-debian knows versions; it is slow to import, and this is rare.
+    from debian.deb822 import PkgRelation
+    from debian.debian_support import version_compare
+
+    for relation in (choice for choices in PkgRelation.parse_relations(text) for choice in choices):
+        if relation["name"] == other.package:
+            if relation["version"] is None:
+                return True
+            operator, version = relation["version"]
+            if _HOLDS[operator](version_compare(other.get("Version"), version)):
+                return True
+    return False
+
+
+_HOLDS: dict[str, Callable[[int], bool]] = {
+    "<<": lambda order: order < 0,
+    "<=": lambda order: order <= 0,
+    "<": lambda order: order <= 0,
+    "=": lambda order: order == 0,
+    ">=": lambda order: order >= 0,
+    ">": lambda order: order >= 0,
+    ">>": lambda order: order > 0,
+}
+"""Policy 7.1; a single ``<`` has meant ``<=`` since before there were others."""
 
 
 def in_order(packages: Sequence[Unpacked]) -> tuple[Unpacked, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-import posixpath
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from builder.model.plan import LeaveOutRules
@@ -40,33 +40,60 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALWAYS_KEPT = ("/usr/share/doc/*/copyright",)
 """Licenses travel with what they are for."""
 
+_WILDCARD = re.compile(r"[*?\[\\]")
+_UNMERGED = re.compile(r"/usr/(?:bin|sbin|lib)/(?!python3)")
 
-def left_out(path: str, rules: LeaveOutRules, *, link: bool = False) -> bool:
-    """Whether a path stays out of the layer.
+
+def left_out(path: str, rules: LeaveOutRules, *, leads_on: bool = False) -> bool:
+    """Whether a path stays out of the layer, as dpkg decides it (src/main/filters.c, filter_should_skip).
 
     Args:
         path: without a leading ``/``, merged.
-        link: whether it is a symbolic link. Those of whole documentation folders stay, as with dpkg: a package
-            may have its license in the folder of another one of its source (policy 12.5).
+        leads_on: whether it is a folder or a symbolic link: what stays may lie behind it.
     """
-    if link and posixpath.dirname(path) == "usr/share/doc":
-        return False
-    excluded, kept = _patterns(rules)
+    excluded, kept, before = _patterns(rules)
     whole = "/" + path
-    return bool(excluded and excluded.match(whole)) and not kept.match(whole)
+    if not (excluded and excluded.match(whole)) or kept.match(whole):
+        return False
+    return not (leads_on and whole.startswith(before))
 
 
 def dpkg_cfg(rules: LeaveOutRules) -> str:
-    """The rules for ``/etc/dpkg/dpkg.cfg.d``, so that dpkg in the image knows why paths are missing."""
+    """The rules for ``/etc/dpkg/dpkg.cfg.d``: dpkg in the image leaves out the same."""
+    excludes, includes = _lists(rules)
+    lines = [f"path-exclude={spelt}\n" for pattern in excludes for spelt in _spellings(pattern)]
+    lines += [f"path-include={spelt}\n" for pattern in includes for spelt in _spellings(pattern)] if excludes else []
+    return "".join(lines)
+
+
+def _spellings(pattern: str) -> tuple[str, ...]:
+    # dpkg compares with what the package says, and packages of before merged /usr say /lib.
+    return (pattern, pattern.removeprefix("/usr")) if _UNMERGED.match(pattern) else (pattern,)
+
+
+def _lists(rules: LeaveOutRules) -> tuple[list[str], list[str]]:
     excludes = [pattern for kind in rules.kinds for pattern in KINDS[kind]]
-    includes = [*ALWAYS_KEPT, *rules.keep] if excludes else []
-    return "".join(f"path-exclude={p}\n" for p in excludes) + "".join(f"path-include={p}\n" for p in includes)
+    includes = [*ALWAYS_KEPT, *rules.keep]
+    if excludes:
+        # dpkg cannot unpack what is kept into a folder that it leaves out.
+        excluded = _compiled(excludes)
+        folders = {folder for pattern in rules.keep for folder in _above(pattern) if excluded.match(folder)}
+        includes += sorted(folders - set(includes))
+    return excludes, includes
+
+
+def _above(pattern: str) -> Iterator[str]:
+    folder = _WILDCARD.split(pattern)[0].rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
 
 
 @lru_cache(maxsize=32)
-def _patterns(rules: LeaveOutRules) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
-    excluded = [pattern for kind in rules.kinds for pattern in KINDS[kind]]
-    return (_compiled(excluded) if excluded else None), _compiled([*ALWAYS_KEPT, *rules.keep])
+def _patterns(rules: LeaveOutRules) -> tuple[re.Pattern[str] | None, re.Pattern[str], tuple[str, ...]]:
+    excludes, includes = _lists(rules)
+    before = tuple(_WILDCARD.split(pattern)[0].rstrip("/") for pattern in includes)
+    return (_compiled(excludes) if excludes else None), _compiled(includes), before
 
 
 def _compiled(patterns: list[str]) -> re.Pattern[str]:

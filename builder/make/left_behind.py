@@ -73,6 +73,17 @@ LEFT_BEHIND_FILES: tuple[tuple[str, str], ...] = (
     ("var/log/*", "logs"),
 )
 
+TEMPLATES = "var/cache/debconf/templates.dat"
+_TRANSLATED = re.compile(r"^[A-Za-z_]+-(?!c:)[^:\n]+:.*\n", re.MULTILINE | re.IGNORECASE)
+
+
+def without_translations(templates: str) -> str:
+    """debconf's templates as they are where no language is installed: nine tenths of them are translations.
+
+    ``Choices-c`` is none: it names choices as scripts do.
+    """
+    return _TRANSLATED.sub("", templates)
+
 
 def _compiled(table: Iterable[tuple[str, str]]) -> re.Pattern[str]:
     return re.compile("|".join(translate(pattern) for pattern, _ in table))

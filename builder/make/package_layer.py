@@ -9,44 +9,38 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import tarfile
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO
 
 from builder.errors import MakeError
 from builder.formats import deb
-from builder.formats.tar import Entry, EntryType, LayerWriter, layer_writer
-from builder.make import bytecode, dpkg_status, leave_out
+from builder.formats.tar import Entry, LayerWriter, layer_writer
+from builder.make import bytecode, dpkg_status, leave_out, payload
 from builder.make.dpkg_status import INFO, Stanza
-from builder.model.digest import CacheKey, Digest
+from builder.make.payload import Payload, Take
 from builder.model.lock import LockedPackage
 from builder.model.plan import MadeLayer, PackageLayerPlan
 from builder.tools.store import Store
 
 _IN_MEMORY = 96 * 1024 * 1024
-_SCRIPTS = frozenset({"preinst", "postinst", "prerm", "postrm", "config"})
-_TYPES: dict[bytes, EntryType] = {
-    tarfile.REGTYPE: "file",
-    tarfile.AREGTYPE: "file",
-    tarfile.DIRTYPE: "folder",
-    tarfile.SYMTYPE: "link",
-    tarfile.LNKTYPE: "hardlink",
-    tarfile.FIFOTYPE: "fifo",
-}
-_MERGED_LINKS = ("bin", "lib", "lib64", "sbin")
-_XATTR = "SCHILY.xattr."
+_NOWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """An entry of some package, and where its bytes lie in the spool."""
+    """An entry of some package.
+
+    Attributes:
+        content: a number that hard links share; the bytes lie where ``_Gathering.places`` says.
+    """
 
     entry: Entry
-    package: str
-    offset: int = 0
+    owner: Stanza
+    content: int
 
 
 def make(plan: PackageLayerPlan, store: Store, trees: bool) -> MadeLayer:
@@ -62,17 +56,17 @@ def make(plan: PackageLayerPlan, store: Store, trees: bool) -> MadeLayer:
     if found and not trees:
         return found
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool, _compiler(plan, store) as compiler:
-        reading = _Reading(spool, plan, compiler)
+        gathering = _Gathering(spool, plan, compiler)
         for package in plan.packages:
             if trees and store.tree(package.sha256) is None:
                 with store.making_tree(package.sha256) as tree:
-                    reading.read(package, store, tree)
+                    gathering.read(package, store, tree)
             else:
-                reading.read(package, store, None)
+                gathering.read(package, store, None)
         with layer_writer(store, plan.compression) as writer:
-            _write(reading, writer)
+            gathering.write(writer)
     assert writer.layer is not None, "it was just finished"
-    made = MadeLayer(plan.cache_key, writer.layer)
+    made = MadeLayer(plan.cache_key, writer.layer, newest=gathering.newest)
     store.keep(made)
     return made
 
@@ -84,22 +78,8 @@ def make_tree(package: LockedPackage, store: Store) -> None:
         MakeError: the package is damaged.
     """
     if store.tree(package.sha256) is None:
-        with store.making_tree(package.sha256) as tree, tempfile.SpooledTemporaryFile(1 << 20) as spool:
-            _Reading(spool, None, None).read(package, store, tree)
-
-
-def compiler_tree(packages: tuple[LockedPackage, ...], store: Store) -> Path:
-    """The unpacked interpreter that compiles byte code."""
-    name = "compiler-" + CacheKey.of("compiler", sorted(package.sha256 for package in packages))[:32]
-    with store.exclusive(name):
-        if store.tree(name) is None:
-            with store.making_tree(name) as tree:
-                for package in packages:
-                    with tempfile.SpooledTemporaryFile(1 << 20) as spool:
-                        _Reading(spool, None, None).read(package, store, tree)
-    made = store.tree(name)
-    assert made, "it was just made"
-    return made
+        with store.making_tree(package.sha256) as tree:
+            payload.unpack(package, store, tree)
 
 
 @contextlib.contextmanager
@@ -107,204 +87,170 @@ def _compiler(plan: PackageLayerPlan, store: Store) -> Iterator[bytecode.Compile
     if not plan.compiler:
         yield None
         return
-    with bytecode.Compiler(compiler_tree(plan.compiler, store)) as compiler:
+    with bytecode.Compiler(payload.together(plan.compiler, store)) as compiler:
         yield compiler
 
 
-class _Reading:
-    """Packages read into pieces, their bytes in a spool."""
+class _Gathering:
+    """The pieces of all packages of a layer, their bytes in a spool."""
 
-    def __init__(self, spool: IO[bytes], plan: PackageLayerPlan | None, compiler: bytecode.Compiler | None) -> None:
+    def __init__(self, spool: IO[bytes], plan: PackageLayerPlan, compiler: bytecode.Compiler | None) -> None:
         self.spool = spool
         self.plan = plan
         self.compiler = compiler
+        self.places: list[int] = []
         self.pieces: dict[str, _Piece] = {}
-        self.stanzas: list[Stanza] = []
+        self.read_packages: list[Payload] = []
         self.left_out: set[str] = set()
+
+    @property
+    def newest(self) -> int:
+        """The newest time among all entries."""
+        return max((found.newest for found in self.read_packages), default=0)
 
     def read(self, package: LockedPackage, store: Store, tree: Path | None) -> None:
         """Read one package; unpack it if there is a tree for it."""
-        with store.open(Digest.from_hex(package.sha256)) as file:
-            control = deb.control(file, package.name)
-            stanza = dpkg_status.parse(control.stanza)[0]
-            conffiles = (control.get("conffiles") or b"").decode().split()
-            checksums: dict[str, str] = {}
-            listed = ["/."]
-            newest = 0
-            with deb.payload(file, package.name) as archive:
-                for info in archive:
-                    path, entry = self._entry(info, package)
-                    spelt = posixpath.normpath("/" + info.name)
-                    if spelt != "/":
-                        listed.append(spelt)
-                    newest = max(newest, entry.mtime)
-                    if not path:
-                        continue
-                    data = cast("BinaryIO", archive.extractfile(info)).read() if entry.type == "file" else b""
-                    if spelt in conffiles and entry.type == "file":
-                        checksums[spelt] = dpkg_status.checksum(data)
-                    if tree:
-                        _unpack(tree, entry, data)
-                    self._take(entry, data, package)
-        members = [(f"{stanza.info_name}.list", ("\n".join(listed) + "\n").encode("utf-8", "surrogateescape"), 0o644)]
-        members += [
-            (f"{stanza.info_name}.{name}", data, 0o755 if name in _SCRIPTS else 0o644)
-            for name, data, _ in control.members
-        ]
-        for name, data, mode in members:
-            entry = Entry(f"{INFO}/{name}", "file", mode, mtime=newest, size=len(data))
-            if tree:
-                _unpack(tree, entry, data)
-            self._take(entry, data, package)
-        if tree:
-            (tree / INFO).mkdir(parents=True, exist_ok=True)
-        if package.name == "base-files":
-            self._merged_usr(package, tree, newest)
-        self.stanzas.append(dpkg_status.installed(stanza, (control.get("conffiles") or b"").decode(), checksums))
+        known: dict[str, _Piece] = {}
+        lacking: dict[str, list[_Piece]] = defaultdict(list)
+        private: tuple[bytecode.Private, ...] = ()
 
-    def _entry(self, info: tarfile.TarInfo, package: LockedPackage) -> tuple[str, Entry]:
-        try:
-            path = deb.canonical(info.name)
-            target = deb.canonical(info.linkname) if info.islnk() else info.linkname
-        except MakeError as error:
-            raise MakeError(f"{package.name}: {error.message}") from None
-        if info.isdir() and deb.merged_link(path):
-            path = f"usr/{path}"
-        if info.type not in _TYPES:
-            kind = "a device node" if info.isdev() else "of an unknown type"
-            raise MakeError(f"{package.name}: /{path} is {kind}: no layer may have one")
-        xattrs = tuple(
-            sorted(
-                (name.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
-                for name, value in info.pax_headers.items()
-                if name.startswith(_XATTR)
-            )
-        )
-        entry = Entry(
-            path, _TYPES[info.type], info.mode & 0o7777, info.uid, info.gid, int(info.mtime),
-            info.size if info.isreg() else 0, target, xattrs,
-        )  # fmt: skip
-        return path, entry
+        def begin(control: deb.Control, stanza: Stanza) -> Take:
+            nonlocal private
+            private = bytecode.private(control.get("postinst") or b"")
 
-    def _take(self, entry: Entry, data: bytes, package: LockedPackage) -> None:
-        if self.plan is None:
-            return
-        if leave_out.left_out(entry.path, self.plan.leave_out, link=entry.type == "link"):
-            self.left_out.add(entry.path)
-            return
-        old = self.pieces.get(entry.path)
-        if old and not (old.entry.type == entry.type == "folder"):
-            self._replaced(entry.path, old.package, package)
-        if old and old.entry.type == "folder" == entry.type:
-            entry = replace(old.entry, mtime=max(old.entry.mtime, entry.mtime))
+            def take(entry: Entry, data: bytes) -> None:
+                if entry.type == "hardlink":
+                    target = known.get(entry.target)
+                    if target is None:
+                        raise MakeError(f"{package.name}: /{entry.path} is a hard link to nothing: /{entry.target}")
+                    piece = replace(target, entry=replace(target.entry, path=entry.path))
+                else:
+                    piece = _Piece(entry, stanza, self._new_content())
+                known[entry.path] = piece
+                if leave_out.left_out(entry.path, self.plan.leave_out, leads_on=entry.type in ("folder", "link")):
+                    self.left_out.add(entry.path)
+                    return
+                if piece.entry.type == "file" and self.places[piece.content] == _NOWHERE:
+                    if entry.type == "hardlink":
+                        # What it links to was left out, so it must carry the bytes itself.
+                        lacking[next(p for p in known if known[p].content == piece.content)].append(piece)
+                        return
+                    self.places[piece.content] = self._keep(data)
+                self._add(piece, private)
+
+            return take
+
+        self.read_packages.append(payload.read(package, store, tree, begin))
+        if lacking:
+            for path, data in payload.contents(package, store, frozenset(lacking)).items():
+                self.places[known[path].content] = self._keep(data)
+            for piece in (piece for pieces in lacking.values() for piece in pieces):
+                self._add(piece, private)
+
+    def _new_content(self) -> int:
+        self.places.append(_NOWHERE)
+        return len(self.places) - 1
+
+    def _keep(self, data: bytes) -> int:
         self.spool.seek(0, os.SEEK_END)
-        offset = self.spool.tell()
+        place = self.spool.tell()
         self.spool.write(data)
-        self.pieces[entry.path] = _Piece(entry, package.name, offset)
-        if (
-            self.compiler
-            and entry.type == "file"
-            and (cached := bytecode.cache_path(entry.path, self.compiler.version))
-        ):
-            code = self.compiler.compile("/" + entry.path, data, entry.mtime)
-            if code is not None:
-                folder = posixpath.dirname(cached)
-                self._take(Entry(folder, "folder", 0o755, mtime=entry.mtime), b"", package)
-                self._take(Entry(cached, "file", 0o644, mtime=entry.mtime, size=len(code)), code, package)
+        return place
 
-    def _replaced(self, path: str, owner: str, package: LockedPackage) -> None:
-        assert self.plan is not None
-        # dpkg lets the package win that says so (policy 7.6.1); here packages come sorted by name.
-        stanza = next((s for s in self.stanzas if s.package == owner), None)
-        if stanza and package.name in dpkg_status.needs(stanza, ("Replaces",)):
-            raise MakeError(f"/{path} of {owner} replaces that of {package.name}: their order is not settled")
+    def _bytes(self, piece: _Piece) -> bytes:
+        self.spool.seek(self.places[piece.content])
+        return self.spool.read(piece.entry.size)
 
-    def _merged_usr(self, package: LockedPackage, tree: Path | None, mtime: int) -> None:
-        for name in _MERGED_LINKS:
-            if name not in self.pieces and not (tree and (tree / name).is_symlink()):
-                entry = Entry(name, "link", 0o777, mtime=mtime, target=f"usr/{name}")
-                if tree:
-                    _unpack(tree, entry, b"")
-                self._take(entry, b"", package)
+    def _add(self, piece: _Piece, private: tuple[bytecode.Private, ...]) -> None:
+        path = piece.entry.path
+        old = self.pieces.get(path)
+        if old:
+            if old.entry.type == "folder" == piece.entry.type:
+                newest = max(old.entry.mtime, piece.entry.mtime)
+                self.pieces[path] = replace(old, entry=replace(old.entry, mtime=newest))
+                return
+            if not self._wins(piece, old):
+                return
+        self.pieces[path] = piece
+        version = self.compiler.version if self.compiler else ""
+        cached = bytecode.cache_path(path, version, private) if version and path.endswith(".py") else None
+        if cached and piece.entry.type == "file":
+            self.pieces.pop(cached, None)
+            self._compile(piece, cached, private)
 
+    def _compile(self, piece: _Piece, cached: str, private: tuple[bytecode.Private, ...]) -> None:
+        assert self.compiler is not None
+        mtime = piece.entry.mtime
+        code = self.compiler.compile("/" + piece.entry.path, self._bytes(piece), mtime)
+        if code is not None:
+            folder = Entry(posixpath.dirname(cached), "folder", 0o755, mtime=mtime)
+            self._add(_Piece(folder, piece.owner, self._new_content()), private)
+            made = _Piece(Entry(cached, "file", 0o644, mtime=mtime, size=len(code)), piece.owner, self._new_content())
+            self.places[made.content] = self._keep(code)
+            self._add(made, private)
 
-def _write(reading: _Reading, writer: LayerWriter) -> None:
-    status = dpkg_status.format(reading.stanzas).encode("utf-8", "surrogateescape")
-    newest = max((piece.entry.mtime for piece in reading.pieces.values()), default=0)
-    reading.spool.seek(0, os.SEEK_END)
-    offset = reading.spool.tell()
-    reading.spool.write(status)
-    entry = Entry("var/lib/dpkg/status", "file", 0o644, mtime=newest, size=len(status))
-    reading.pieces[entry.path] = _Piece(entry, "", offset)
-    for folder in ("var", "var/lib", "var/lib/dpkg", INFO):
-        reading.pieces.setdefault(folder, _Piece(Entry(folder, "folder", 0o755, mtime=newest), ""))
-    first_of: dict[str, str] = {}
-    for path in sorted(reading.pieces):
-        piece = reading.pieces[path]
-        entry = piece.entry
-        if entry.type == "link" and _dangles(entry, reading):
-            continue
-        if entry.type == "hardlink":
-            # Sorting may put a link before what it links to: the first of them carries the bytes.
-            target = reading.pieces.get(entry.target)
-            if target is None:
+    def _wins(self, new: _Piece, old: _Piece) -> bool:
+        if new.owner is old.owner:
+            return True
+        path, names = new.entry.path, f"{old.owner.package} and {new.owner.package}"
+        if "folder" in (new.entry.type, old.entry.type):
+            raise MakeError(
+                f"/{path} of {names} is a folder in one and a {_other(new, old)} in the other", "leave one of them out"
+            )
+        winner = dpkg_status.winner(new.owner, old.owner)
+        if winner is None and not self._equal(new, old):
+            raise MakeError(f"/{path} is brought by {names}, and none replaces the other", "leave one of them out")
+        return winner is new.owner
+
+    def _equal(self, new: _Piece, old: _Piece) -> bool:
+        same = replace(new.entry, mtime=0) == replace(old.entry, mtime=0)
+        return same and (new.entry.type != "file" or self._bytes(new) == self._bytes(old))
+
+    def write(self, writer: LayerWriter) -> None:
+        """Write all pieces, sorted; of hard links the first carries the bytes."""
+        pieces = self._whole()
+        first_of: dict[int, str] = {}
+        for path in sorted(pieces):
+            piece = pieces[path]
+            entry = piece.entry
+            if entry.type == "link" and self._dangles(entry):
                 continue
-            if entry.target in first_of:
-                entry = replace(entry, target=first_of[entry.target])
-            elif entry.target > path:
-                first_of[entry.target] = path
-                piece, entry = target, replace(target.entry, path=path)
-        elif path in first_of:
-            entry = replace(entry, type="hardlink", target=first_of[path], size=0)
-        if entry.type == "file":
-            reading.spool.seek(piece.offset)
-            writer.add(entry, reading.spool.read(entry.size))
-        else:
-            writer.add(entry)
+            if entry.type != "file":
+                writer.add(entry)
+            elif piece.content in first_of:
+                writer.add(replace(entry, type="hardlink", target=first_of[piece.content], size=0, xattrs=()))
+            else:
+                first_of[piece.content] = path
+                writer.add(entry, self._bytes(piece))
+
+    def _whole(self) -> dict[str, _Piece]:
+        """With dpkg's status of these packages, and with all folders that the pieces lie in."""
+        nobody = Stanza(())
+        status = dpkg_status.format(found.stanza for found in self.read_packages).encode("utf-8", "surrogateescape")
+        newest = max((piece.entry.mtime for piece in self.pieces.values()), default=0)
+        path = "var/lib/dpkg/status"
+        records = _Piece(Entry(path, "file", 0o644, mtime=newest, size=len(status)), nobody, self._new_content())
+        self.places[records.content] = self._keep(status)
+        pieces = {**self.pieces, path: records}
+        pieces.setdefault(INFO, _Piece(Entry(INFO, "folder", 0o755, mtime=newest), nobody, _NOWHERE))
+        for path, piece in list(pieces.items()):
+            child = piece
+            while path := posixpath.dirname(path):
+                parent = pieces.setdefault(path, _Piece(Entry(path, "folder", 0o755, mtime=newest), nobody, _NOWHERE))
+                if parent.entry.type != "folder":
+                    raise MakeError(
+                        f"/{path} of {parent.owner.package} is a {parent.entry.type}, of {child.owner.package} a folder",
+                        "leave one of them out",
+                    )
+                if parent.owner is not nobody:
+                    break
+        return pieces
+
+    def _dangles(self, entry: Entry) -> bool:
+        target = posixpath.normpath(posixpath.join("/", posixpath.dirname(entry.path), entry.target))
+        path = deb.canonical(target)
+        return path in self.left_out or leave_out.left_out(path, self.plan.leave_out, leads_on=True)
 
 
-def _dangles(entry: Entry, reading: _Reading) -> bool:
-    target = posixpath.normpath(posixpath.join("/", posixpath.dirname(entry.path), entry.target)).lstrip("/")
-    target = deb.canonical(target)
-    if target not in reading.left_out:
-        return False
-    # A folder that is left out is there all the same if something in it is kept.
-    return not any(path.startswith(target + "/") for path in reading.pieces)
-
-
-def _unpack(tree: Path, entry: Entry, data: bytes) -> None:
-    # Links of a package never lead out of the tree: parents are real folders that we made.
-    path = tree / entry.path
-    _parents(tree, path.parent)
-    if entry.type != "folder" and (path.is_symlink() or (path.exists() and not path.is_dir())):
-        # What is there may be a link to something else: it is replaced, never written through.
-        path.unlink()
-    match entry.type:
-        case "folder":
-            if path.is_symlink() or not path.is_dir():
-                path.mkdir()
-        case "file":
-            path.write_bytes(data)
-        case "link":
-            path.symlink_to(entry.target)
-        case "hardlink":
-            _parents(tree, (tree / entry.target).parent)
-            os.link(tree / entry.target, path, follow_symlinks=False)
-            return
-        case "fifo":
-            os.mkfifo(path)
-    os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-    if entry.type != "link":
-        os.chmod(path, entry.mode)
-    for name, value in entry.xattrs:
-        os.setxattr(path, name, value, follow_symlinks=False)
-    os.utime(path, (entry.mtime, entry.mtime), follow_symlinks=False)
-
-
-def _parents(tree: Path, folder: Path) -> None:
-    if folder == tree:
-        return
-    _parents(tree, folder.parent)
-    if folder.is_symlink():
-        raise MakeError(f"/{folder.relative_to(tree)} is a link and a folder at once")
-    folder.mkdir(exist_ok=True)
+def _other(new: _Piece, old: _Piece) -> str:
+    return new.entry.type if old.entry.type == "folder" else old.entry.type

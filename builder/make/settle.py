@@ -6,13 +6,13 @@ import os
 import shutil
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import MakeError
 from builder.formats.deb import canonical
-from builder.make.dpkg_status import Unpacked, needs
+from builder.make.dpkg_status import INFO, Unpacked, winner
 from builder.model.plan import StateLayerPlan
 
 DIVERSIONS = "var/lib/dpkg/diversions"
@@ -33,6 +33,11 @@ class Root:
         """A file's text, empty if there is none."""
         place = self._at(path)
         return place.read_text(errors="surrogateescape") if place.is_file() and not place.is_symlink() else ""
+
+    def target(self, path: str) -> str:
+        """Where a symbolic link points, empty if there is none."""
+        place = self._at(path)
+        return os.readlink(place) if place.is_symlink() else ""
 
     def write(self, path: str, data: bytes, mode: int, uid: int, gid: int) -> None:
         """Write a file."""
@@ -65,6 +70,8 @@ class Root:
         os.chown(place, found.st_uid, found.st_gid, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
             place.chmod(stat.S_IMODE(found.st_mode))
+            for name in os.listxattr(source):
+                os.setxattr(place, name, os.getxattr(source, name))
             os.utime(place, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
     def remove(self, path: str) -> None:
@@ -130,13 +137,14 @@ def diversions(text: str) -> tuple[Diversion, ...]:
     )
 
 
-def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> frozenset[str]:
+def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> Mapping[str, Path]:
     """Put the right package's file at each path that several bring or that is diverted.
 
-    Layers of packages have no order that knows of this, so the state brings these files.
+    Layers of packages have no order that knows of this, so the state brings these files. As with dpkg, the lists of
+    the other packages then lose the path.
 
     Returns:
-        The paths that the state brings though the trees below may show the same.
+        The paths that the state brings, though the trees below may show the same, and whose files they are.
 
     Raises:
         MakeError: neither Replaces nor a diversion decides.
@@ -144,11 +152,16 @@ def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> froz
     diverted = {diversion.path: diversion for diversion in diversions(root.read(DIVERSIONS))}
     bringing = _bringing(new, old, diverted)
     names = {package.name for package in new}
-    put: set[str] = set()
+    put: dict[str, Path] = {}
+    lost: dict[Unpacked, set[str]] = defaultdict(set)
 
-    def bring(package: Unpacked, path: str, at: str) -> None:
+    def bring(packages: Sequence[Unpacked], path: str, at: str) -> None:
+        package = _winner(path, packages)
         root.copy(package.tree / path, at)
-        put.add(at)
+        put[at] = package.tree / path
+        for other in packages:
+            if other is not package and not _equal(other.tree / path, package.tree / path):
+                lost[other].add(path)
 
     for path, packages in sorted(bringing.items()):
         diversion = diverted.get(path)
@@ -160,14 +173,23 @@ def owners(root: Root, new: Sequence[Unpacked], old: Sequence[Unpacked]) -> froz
             others = [package for package in packages if diversion.concerns(package)]
             own = [package for package in packages if package not in others]
             if others:
-                bring(_winner(path, others), path, diversion.target)
+                bring(others, path, diversion.target)
             if own and (others or not root.exists(path)):
-                bring(own[0], path, path)
+                bring(own, path, path)
             elif others:
                 root.remove(path)
         elif not _all_equal(path, packages):
-            bring(_winner(path, packages), path, path)
-    return frozenset(put)
+            bring(packages, path, path)
+    for package, paths in lost.items():
+        _forget(root, package, paths)
+    return put
+
+
+def _forget(root: Root, package: Unpacked, paths: Container[str]) -> None:
+    file = f"{INFO}/{package.control.info_name}.list"
+    kept = [line for line in root.read(file).splitlines() if canonical(line) not in paths]
+    text = "".join(f"{line}\n" for line in kept)
+    root.write(file, text.encode("utf-8", "surrogateescape"), 0o644, 0, 0)
 
 
 def _bringing(new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Container[str]) -> dict[str, list[Unpacked]]:
@@ -178,14 +200,15 @@ def _bringing(new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Contai
     result = {}
     for path, packages in found.items():
         if len(packages) > 1 or path in diverted:
-            files = [package for package in packages if not _is_folder(package.tree / path)]
+            # A list says `/bin` of what the tree has, merged, in `/usr/bin`.
+            modes = {package: package.mode(path) for package in packages}
+            files = [package for package, mode in modes.items() if mode is not None and not stat.S_ISDIR(mode)]
+            if files and any(mode is not None and stat.S_ISDIR(mode) for mode in modes.values()):
+                names = " and ".join(package.name for package in packages)
+                raise MakeError(f"/{path} of {names} is a folder in one and none in the other", "leave one of them out")
             if len(files) > 1 or (files and path in diverted):
                 result[path] = files
     return result
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def _all_equal(path: str, packages: Sequence[Unpacked]) -> bool:
@@ -195,11 +218,11 @@ def _all_equal(path: str, packages: Sequence[Unpacked]) -> bool:
 def _winner(path: str, packages: Sequence[Unpacked]) -> Unpacked:
     for package in packages:
         rest = [other for other in packages if other is not package]
-        if all(other.name in needs(package.control, ("Replaces",)) for other in rest):
+        if all(winner(package.control, other.control) is package.control for other in rest):
             return package
     if _all_equal(path, packages):
         return packages[0]
-    names = ", ".join(package.name for package in packages)
+    names = " and ".join(package.name for package in packages)
     raise MakeError(f"/{path} is brought by {names}, and none replaces the others", "leave one of them out")
 
 

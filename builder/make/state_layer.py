@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import MakeError
 from builder.formats import deb
-from builder.make import accounts, configure, dpkg_status, leave_out, settle, triggers, upper
+from builder.make import (
+    accounts,
+    bytecode,
+    configure,
+    dpkg_status,
+    leave_out,
+    left_behind,
+    payload,
+    settle,
+    triggers,
+    upper,
+)
 from builder.make.dpkg_status import Stanza, Unpacked
 from builder.make.lowers import Lowers, merged
 from builder.make.tools_tree import make_tools
@@ -55,6 +66,10 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
         MakeError: a user or group did not get its number, or there is none for it.
         SandboxError: this machine allows no sandbox.
     """
+
+    def stays_out(path: str, leads_on: bool) -> bool:
+        return leave_out.left_out(path, plan.leave_out, leads_on=leads_on)
+
     inputs = _inputs(plan, store)
     name = f"state-{plan.cache_key}"
     with store.exclusive(f"{name[:40]}.lock"), ExitStack() as stack:
@@ -69,7 +84,7 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
         if not plan.learn:
             accounts.check(plan, before, after)
         _finish(plan, top)
-        upper.clean(top, below, plan.generated, lambda path: leave_out.left_out(path, plan.leave_out), settled)
+        upper.clean(top, below, plan.generated, stays_out, settled)
         layer = upper.layer(top, store, plan.compression)
         tree = store.folder("trees") / name
         if tree.exists():
@@ -120,12 +135,12 @@ def _trees(packages: Sequence[Unpacked], store: Store) -> tuple[Path, ...]:
 
 def _configure(
     plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, work: Path, store: Store
-) -> tuple[str, frozenset[str]]:
+) -> tuple[str, Mapping[str, Path]]:
     tools = work / "tools"
-    make_tools(tools, plan, below)
+    environment = make_tools(tools, plan, below, payload.together(plan.clock, store) if plan.clock else None)
     ordered = dpkg_status.in_order(inputs.new)
     _write_records(top, inputs)
-    with sandbox.opened(_made(work / "sandbox")) as box:
+    with sandbox.opened(_made(work / "sandbox"), {**configure.ENVIRONMENT, **environment}) as box:
         box.mount((tools, *below.trees), top)
         root = settle.Root(box.root)
         for entry in plan.early_files:
@@ -149,7 +164,11 @@ def _configure(
         if hidden_before:
             box.mount((tools, *below.trees), top)
         _add_users(plan, root, early)
-        settled = settle.owners(root, inputs.new, inputs.old)
+        settled = dict(settle.owners(root, inputs.new, inputs.old))
+        modules = _modules(root, settled, (*inputs.new, *inputs.old))
+        if modules:
+            bytecode.compile_in(box, tuple(modules.values()))
+            settled |= {cached: settled[path] for cached, path in modules.items()}
         settle.overrides(root, plan, inputs.new, lambda argv: configure.command(box, argv, "statoverrides"))
         configure.all_packages(box, lambda: root.read(f"{ADMIN}/status"))
         _add_users(plan, root, frozenset(plan.create_users))
@@ -158,6 +177,23 @@ def _configure(
         for name, path in plan.alternatives:
             configure.command(box, ["update-alternatives", "--quiet", "--set", name, path], f"alternative {name}")
         return dpkg_status.format(dpkg_status.parse(root.read(f"{ADMIN}/status"))), settled
+
+
+def _modules(root: settle.Root, settled: Mapping[str, Path], packages: Sequence[Unpacked]) -> dict[str, str]:
+    # The byte code in the package layers may be that of another package's module. By where it goes.
+    modules = {path for path in settled if path.endswith(".py")}
+    interpreter = root.target("usr/bin/python3") if modules else ""
+    if not interpreter.startswith("python3."):
+        return {}
+    version = interpreter.removeprefix("python")
+    private = tuple(
+        found
+        for package in packages
+        if modules.intersection(package.files)
+        for found in bytecode.private(package.text("postinst").encode(errors="surrogateescape"))
+    )
+    cached = {path: bytecode.cache_path(path, version, private) for path in sorted(modules)}
+    return {place: path for path, place in cached.items() if place}
 
 
 def _made(folder: Path) -> Path:
@@ -212,6 +248,10 @@ def _finish(plan: StateLayerPlan, top: Path) -> None:
     shadow = top / "etc/shadow"
     if shadow.exists():
         shadow.write_text(accounts.fixed_days(shadow.read_text(), upper.DAY))
+    templates = top / left_behind.TEMPLATES
+    if "locales" in plan.leave_out.kinds and templates.exists():
+        text = templates.read_text(errors="surrogateescape")
+        templates.write_text(left_behind.without_translations(text), errors="surrogateescape")
     rules = leave_out.dpkg_cfg(plan.leave_out)
     if rules:
         file = top / RULE_FILE

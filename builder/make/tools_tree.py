@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from builder.make import accounts
+from builder.make.epoch import EPOCH
 from builder.make.lowers import Lowers
 from builder.model.plan import StateLayerPlan
 
 POOLS = "var/lib/imgbuild-pools"
+CLOCK = "var/lib/imgbuild-clock.so"
+_CLOCK = "usr/lib/*/faketime/libfaketime.so.1"
+_FAKETIME = {
+    "FAKETIME": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+    # Waiting goes by this clock: with it standing still, nothing would end.
+    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    "FAKETIME_DONT_RESET": "1",
+    # Byte code and make know files by their times.
+    "NO_FAKE_STAT": "1",
+}
 _NOTHING = "#!/bin/sh\nexit 0\n"
 _PY_COMPILE = """# package layers bring the byte code
 import enum
@@ -39,12 +51,16 @@ _EXECUTABLES = {
 }
 
 
-def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers) -> None:
+def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | None) -> dict[str, str]:
     """Make the tree.
 
     Args:
         folder: made here.
         below: to find what is replaced.
+        clock: the unpacked package whose library shows programs another time.
+
+    Returns:
+        What scripts find in their environment because of it.
     """
     folder.mkdir(mode=0o755)
     for path, text in _EXECUTABLES.items():
@@ -60,9 +76,14 @@ def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers) -> None:
         _write(folder, uid_pool, accounts.uid_pool(plan), 0o644)
         _write(folder, gid_pool, accounts.gid_pool(plan), 0o644)
         _write(folder, "etc/adduser.conf", accounts.adduser_conf(conf, f"/{uid_pool}", f"/{gid_pool}"), 0o644)
+    found = next(iter(sorted(clock.glob(_CLOCK))), None) if clock else None
+    if found is None:
+        return {}
+    _write(folder, CLOCK, found.read_bytes(), 0o644)
+    return {"LD_PRELOAD": f"/{CLOCK}", **_FAKETIME}
 
 
-def _write(folder: Path, path: str, text: str, mode: int) -> None:
+def _write(folder: Path, path: str, content: str | bytes, mode: int) -> None:
     file = folder / path
     # The topmost tree's folders are those that are seen: theirs must be as everywhere.
     for parent in reversed(file.relative_to(folder).parents[:-1]):
@@ -71,5 +92,5 @@ def _write(folder: Path, path: str, text: str, mode: int) -> None:
             place.mkdir()
             place.chmod(0o755)
             os.chown(place, 0, 0)
-    file.write_text(text)
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
     file.chmod(mode)

@@ -6,7 +6,7 @@ import filecmp
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,39 +27,44 @@ def clean(
     upper: Path,
     lowers: Lowers,
     generated: tuple[str, ...],
-    stays_out: Callable[[str], bool],
-    keep: frozenset[str] = frozenset(),
+    stays_out: Callable[[str, bool], bool],
+    settled: Mapping[str, Path],
 ) -> None:
     """Remove what stays out of a state and what is as it was, and set times.
 
     Args:
         generated: absolute paths whose content is left out.
-        stays_out: says of a relative path whether the definition's rules leave it out.
-        keep: relative paths that the state brings even if they are as in the trees below.
+        stays_out: says of a relative path, and of whether it is a folder or link, if the definition's rules leave it out.
+        settled: relative paths that the state brings even if they are as in the trees below, and whose files they are.
     """
     empty = tuple(path.strip("/") + "/" for path in generated)
     gone: set[Path] = set()
     for path, found in _deepest_first(upper):
         relative = str(path.relative_to(upper))
         folder = stat.S_ISDIR(found.st_mode)
-        out = left_behind.stays_out(relative, folder=folder) or relative.startswith(empty)
-        if stat.S_ISLNK(found.st_mode) and not out:
+        link = stat.S_ISLNK(found.st_mode)
+        out = relative not in settled and left_behind.stays_out(relative, folder=folder)
+        out = out or relative.startswith(empty)
+        if link and not out:
             # Links and alternatives to what the rules leave out would point at nothing.
-            out = stays_out(_target(relative, os.readlink(path)))
-        if out or (not folder and not is_whiteout(found) and stays_out(relative)):
+            target = _target(relative, os.readlink(path))
+            out = stays_out(target, _leads_on(target, upper, lowers))
+        by_rule = stays_out(relative, folder or link)
+        # A socket is of a program that has ended.
+        if out or stat.S_ISSOCK(found.st_mode) or (not folder and not is_whiteout(found) and by_rule):
             if folder:
                 _remove_folder(path)
             else:
                 path.unlink()
                 gone.add(path)
             continue
-        below = lowers.find(relative)
+        below = settled.get(relative) or lowers.find(relative)
         if is_whiteout(found):
-            if below is None or stays_out(relative):
+            if below is None or stays_out(relative, False):
                 path.unlink()
         elif folder:
-            _tidy_folder(path, found, below, stays_out(relative))
-        elif below is not None and relative not in keep and _same(path, found, below):
+            _tidy_folder(path, found, below, by_rule)
+        elif below is not None and relative not in settled and _same(path, found, below):
             path.unlink()
         else:
             _strip(path)
@@ -77,6 +82,12 @@ def _deepest_first(upper: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 def _target(link: str, target: str) -> str:
     return canonical(posixpath.normpath(posixpath.join("/", posixpath.dirname(link), target)))
+
+
+def _leads_on(path: str, upper: Path, lowers: Lowers) -> bool:
+    place = upper / path
+    found = place if os.path.lexists(place) else lowers.find(path)
+    return found is None or found.is_dir() or found.is_symlink()
 
 
 def _remove_folder(path: Path) -> None:

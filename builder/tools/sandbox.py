@@ -49,9 +49,10 @@ class Outcome:
 class Sandbox:
     """A root that is being changed: trees below, and an upper folder that takes what changes."""
 
-    def __init__(self, child: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], folder: Path, env: Mapping[str, str]) -> None:
         self._child = child
         self._folder = folder
+        self._env = env
         self._mounts = 0
 
     @property
@@ -91,13 +92,13 @@ class Sandbox:
         """Run a command in the root to its end; whatever it leaves running is ended then.
 
         Args:
-            env: added to ``PLAIN_ENVIRONMENT``.
+            env: added to the sandbox's environment.
         """
         answer = self._ask(
             {
                 "do": "run",
                 "argv": list(argv),
-                "env": {**PLAIN_ENVIRONMENT, "HOME": "/root", **(env or {})},
+                "env": {**PLAIN_ENVIRONMENT, "HOME": "/root", **self._env, **(env or {})},
                 "stdin": base64.b64encode(stdin).decode(),
                 "seconds": seconds,
             }
@@ -139,11 +140,12 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Sandbox]:
+def opened(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Sandbox]:
     """A sandbox that is gone when the block ends.
 
     Args:
         folder: an empty folder for its own use, on the file system of the trees.
+        env: of all commands, added to ``PLAIN_ENVIRONMENT``.
 
     Raises:
         SandboxError: this machine does not allow it.
@@ -155,7 +157,7 @@ def opened(folder: Path) -> Iterator[Sandbox]:
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=PLAIN_ENVIRONMENT, start_new_session=True
     ) as child:
         try:
-            sandbox = Sandbox(child, folder)
+            sandbox = Sandbox(child, folder, env or {})
             sandbox.start()
             yield sandbox
         finally:
