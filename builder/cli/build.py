@@ -39,6 +39,9 @@ def command(
     else:
         for error in {id(image.error): image.error for image in built if image.error}.values():
             output.error(error, json_wanted=False)
+        for image in built:
+            if image.error and image.log:
+                click.echo(f"{image.image}: {image.status}, see {image.log}", err=True)
         rows = [
             (
                 f"{image.image}:{image.tag}".rstrip(":"),

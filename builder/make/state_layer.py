@@ -140,7 +140,8 @@ def _configure(
     environment = make_tools(tools, plan, below, payload.together(plan.clock, store) if plan.clock else None)
     ordered = dpkg_status.in_order(inputs.new)
     _write_records(top, inputs)
-    with sandbox.opened(_made(work / "sandbox"), {**configure.ENVIRONMENT, **environment}) as box:
+    settings = {**configure.ENVIRONMENT, **environment}
+    with store.log(plan.cache_key).open("wb") as log, sandbox.opened(_made(work / "sandbox"), settings, log) as box:
         box.mount((tools, *below.trees), top)
         root = settle.Root(box.root)
         for entry in plan.early_files:

@@ -14,7 +14,7 @@ from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import BuiltLayer, Lock, LockedPackage, LockFile
-from builder.model.plan import ImagePlan, LayerPlan, Plan, RecordsLayerPlan
+from builder.model.plan import ImagePlan, LayerPlan, Plan, RecordsLayerPlan, StateLayerPlan
 from builder.pipeline import locking, making, packages, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.locking import Locks
@@ -35,6 +35,7 @@ class Built:
         size: of all its layers, compressed, in bytes.
         seconds: of the whole run until it was written.
         because: of a failed or skipped one.
+        log: the file that tells of its layers, and what the scripts of its packages said.
     """
 
     image: str
@@ -47,6 +48,7 @@ class Built:
     seconds: float = 0.0
     because: str = ""
     error: ImgbuildError | None = None
+    log: Path | None = None
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -60,6 +62,7 @@ class Built:
             "bytes": self.size,
             "seconds": round(self.seconds, 3),
             "because": self.because,
+            "log": str(self.log) if self.log else None,
         }
 
 
@@ -105,7 +108,7 @@ def build(
         made = _make(catalog, jobs, ways, edges)
     locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
     sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
-    built = tuple(_write(job, made, sections, ways, edges, started) for job in jobs)
+    built = tuple(_log(job, made, edges, _write(job, made, sections, ways, edges, started)) for job in jobs)
     if not locked:
         _remember([job for job in jobs if job.plan.revision], made)
     return (*built, *failed)
@@ -239,6 +242,24 @@ def _write(
         sum(layer.size for layer in image.layers),
         time.monotonic() - started,
     )
+
+
+def _log(job: _Job, made: making.Made, edges: Edges, built: Built) -> Built:
+    """The same, with the file that tells more of it."""
+    path = edges.store.log(f"{job.plan.image}-{job.plan.tag}")
+    if built.status == "reused" and path.exists():
+        return replace(built, log=path)
+    parts = [f"{job.plan.image}:{job.plan.tag} {built.status} {built.digest or built.because}\n\n".encode()]
+    for layer in job.plan.layers:
+        done = made.layers.get(layer.cache_key)
+        word = "reused" if layer.cache_key in made.reused else "made" if done else "missing"
+        size = f" {done.layer.size} bytes {done.layer.digest}" if done else ""
+        parts.append(f"{word} {assemble.sentence(layer)}{size}\n".encode())
+        said = edges.store.log(layer.cache_key)
+        if isinstance(layer, StateLayerPlan) and word != "reused" and said.exists():
+            parts.append(b"".join(b"  | " + line for line in said.read_bytes().splitlines(keepends=True)))
+    edges.store.write_file(path, b"".join(parts))
+    return replace(built, log=path)
 
 
 def _own(plan_: ImagePlan) -> list[LayerPlan]:

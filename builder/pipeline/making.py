@@ -88,8 +88,12 @@ def make(
         made = outcome.results.get(key)
         if isinstance(made, MadeLayer):
             found[key] = made
-            if built and key in built and built[key].digest != made.layer.digest:
-                reporter.warn(f"a layer is {made.layer.digest}, the lock says {built[key].digest}: {key[:12]}")
+    other = [
+        key for key in todo if key in found and built and key in built and built[key].digest != found[key].layer.digest
+    ]
+    if other:
+        names = ", ".join(key[:12] for key in other)
+        reporter.warn(f"{len(other)} layers are other than when they were built before, as the locks say: {names}")
     return Made(found, reused, outcome)
 
 

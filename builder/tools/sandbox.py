@@ -12,12 +12,13 @@ import contextlib
 import json
 import os
 import pwd
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from builder.errors import SandboxError
 from builder.tools import sandbox_init
@@ -49,10 +50,13 @@ class Outcome:
 class Sandbox:
     """A root that is being changed: trees below, and an upper folder that takes what changes."""
 
-    def __init__(self, child: subprocess.Popen[bytes], folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], folder: Path, env: Mapping[str, str], log: BinaryIO | None
+    ) -> None:
         self._child = child
         self._folder = folder
         self._env = env
+        self._log = log
         self._mounts = 0
 
     @property
@@ -103,7 +107,10 @@ class Sandbox:
                 "seconds": seconds,
             }
         )
-        return Outcome(answer["code"], base64.b64decode(answer["output"]), answer["over"])
+        outcome = Outcome(answer["code"], base64.b64decode(answer["output"]), answer["over"])
+        if self._log:
+            self._log.write(f"$ {shlex.join(argv)}\n".encode(errors="surrogateescape") + outcome.output)
+        return outcome
 
     def start(self) -> None:
         """Wait for the namespaces and map the ids."""
@@ -140,12 +147,13 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Sandbox]:
+def opened(folder: Path, env: Mapping[str, str] | None = None, log: BinaryIO | None = None) -> Iterator[Sandbox]:
     """A sandbox that is gone when the block ends.
 
     Args:
         folder: an empty folder for its own use, on the file system of the trees.
         env: of all commands, added to ``PLAIN_ENVIRONMENT``.
+        log: is told of all commands and what they say.
 
     Raises:
         SandboxError: this machine does not allow it.
@@ -157,7 +165,7 @@ def opened(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Sandb
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=PLAIN_ENVIRONMENT, start_new_session=True
     ) as child:
         try:
-            sandbox = Sandbox(child, folder, env or {})
+            sandbox = Sandbox(child, folder, env or {}, log)
             sandbox.start()
             yield sandbox
         finally:

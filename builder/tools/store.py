@@ -4,6 +4,7 @@
     layers/KEY.json      what a layer plan turned out to be
     trees/NAME/          unpacked packages and states, for configuring
     apt/                 apt's lists
+    logs/                what scripts of packages said, by state; what became of an image, by its name
     locks/               one file per shared thing, for `exclusive`
     tmp/                 what is being made; whatever lies here unlocked is left over
 
@@ -223,6 +224,10 @@ class Store:
     def folder(self, name: str) -> Path:
         """A folder of the store, made if need be: ``apt``."""
         return self._folder(name)
+
+    def log(self, name: str) -> Path:
+        """Where a log lies, whether or not it does."""
+        return self._folder("logs") / f"{name}.log"
 
     def write_file(self, path: Path, data: bytes) -> None:
         """Write a file of the store whole or not at all."""
