@@ -7,6 +7,7 @@ JSON Schema, which finds all of it: so an editor with the schema and ``imgbuild 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,20 +64,24 @@ def validate(source: Document, kind: type[M]) -> M:
 
 def problems(source: Document, kind: type[model.Node]) -> tuple[Problem, ...]:
     """What the schema of a kind says of a document."""
-    # Only a broken document pays for this import.
+    found: dict[Path_, Problem] = {}
+    for error in _validator(kind).iter_errors(source.data):
+        for told in _told(error):
+            for path, problem in _problems(source, told):
+                found.setdefault(path, problem)
+    return tuple(found.values())
+
+
+@cache
+def _validator(kind: type[model.Node]) -> Any:
+    # Only a broken document pays for these imports.
     from jsonschema import Draft202012Validator, validators
 
     from dsl import schema
 
     types = Draft202012Validator.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, tuple))
     reading: Any = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    validator = reading(schema.of_node(kind))
-    found: dict[Path_, Problem] = {}
-    for error in validator.iter_errors(source.data):
-        for told in _told(error):
-            for path, problem in _problems(source, told):
-                found.setdefault(path, problem)
-    return tuple(found.values())
+    return reading(schema.of_node(kind))
 
 
 def _told(error: _Error) -> Iterator[_Error]:

@@ -62,16 +62,21 @@ def of_node(node: type[model.Node]) -> dict[str, Any]:
 
 def everything() -> dict[str, Any]:
     """One schema for all documents: the key that names the kind decides."""
+    found = _definitions()
     branches = [
         {"if": {"required": [kind]}, "then": {"$ref": f"#/$defs/{node.__name__}"}} for kind, node in KINDS.items()
     ]
+    # What editors offer in a file that does not say yet what it is.
+    first = {kind: found[node.__name__]["properties"][kind] for kind, node in KINDS.items()}
     return {
         "$schema": DIALECT,
         "title": "imgbuild definitions",
         "type": "object",
+        "properties": {"dsl": found["Component"]["properties"]["dsl"]}
+        | {kind: {**said, "description": f"{KINDS[kind].__doc__}".partition("\n")[0]} for kind, said in first.items()},
         "anyOf": [{"required": [kind]} for kind in KINDS],
         "allOf": branches,
-        "$defs": _definitions(),
+        "$defs": found,
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -76,6 +78,41 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(schema.everything())
 
 
+DEFINITIONS = [
+    file
+    for name in ("component", "layer", "imgbuild", "overlay")
+    for top in ("layers", "repos", "examples")
+    for file in sorted((catalog.SHIPPED_LAYERS.parent / top).rglob(f"{name}.yaml"))
+]
+
+
+@pytest.mark.parametrize("file", DEFINITIONS, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_one_schema_is_for_all_files_that_ship(file: Path) -> None:
+    whole = jsonschema.Draft202012Validator(schema.everything())
+    data = plain(document.read(file).data)
+    assert [error.message for error in whole.iter_errors(data)] == []
+    assert not whole.is_valid({**data, "sumary": "x"})  # type: ignore[dict-item]
+
+
+def test_editors_are_told_how_a_file_begins() -> None:
+    first = schema.everything()["properties"]
+    assert first.keys() == {"dsl", *schema.KINDS}
+    assert all(said["description"] for said in first.values())
+
+
+def test_patterns_have_words_for_editors() -> None:
+    def walk(part: object) -> None:
+        if isinstance(part, dict):
+            assert "pattern" not in part or part.get("patternErrorMessage"), part
+            for one in part.values():
+                walk(one)
+        elif isinstance(part, list):
+            for one in part:
+                walk(one)
+
+    walk(schema.everything())
+
+
 def test_every_key_is_described() -> None:
     said = schema.descriptions()
     for name, kind in vars(model).items():
@@ -87,6 +124,9 @@ def test_every_key_is_described() -> None:
 def plain(value: object) -> object:
     """Tuples as JSON's lists."""
     return json.loads(json.dumps(value))
+
+
+COMPONENT = jsonschema.Draft202012Validator(schema.of("component"))
 
 
 @pytest.mark.parametrize("name", ["good", *CASES])
@@ -102,8 +142,66 @@ def test_the_schema_gives_the_readers_verdict(name: str, tmp_path: Path) -> None
         good = True
     except DefinitionError:
         good = False
-    validator = jsonschema.Draft202012Validator(schema.of("component"))
-    assert validator.is_valid(plain(read.data)) == good
+    assert COMPONENT.is_valid(plain(read.data)) == good
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 70000), st.sampled_from(["", "a", "web", "/x", "x\n", "0640", "5s", "^1"]),
+    st.just(()), st.just({}), st.just(("a",)), st.just({"a": "b"}), st.just({"": 1}),
+)  # fmt: skip
+WHOLE = """dsl: 1
+component: web
+summary: a web server
+version: {from: apt/nginx}
+labels: {a: b}
+sources: {x: {apt: "http://x", suites: [a], keyring: k, priority: 1}}
+layers:
+  base: {summary: x, extends: debian-13 ^1.0, users: {web: {uid: 1, groups: [adm]}}, keep: [man], leave_out: [docs]}
+images:
+  web:
+    summary: x
+    debconf: {p: {q: true, r: {type: select, value: v}}}
+    alternatives: {editor: /bin/ed}
+    allow: {root: because}
+    folders: {/x: {mode: "0700"}}
+    config: {/a: b, /c: {optional: true}}
+    run:
+      command: [x]
+      user: web
+      env: {A: b}
+      ports: {a: 1, b: {port: 2, protocol: udp}}
+      volumes: {a: /x, b: {path: /y}}
+      writable: [/x, {path: /y, size: 1Mi}]
+      health: {exec: [x], interval: 1s, retries: 2}
+      limits: {cpus: "2", pids: 3}
+      platform: {capabilities: [NET_ADMIN], host: [pid]}
+    steps: {init: {command: [x], writable: [/z]}}
+"""
+
+
+def somewhere_else(data: object, choose: Callable[[int], int], value: object) -> object:
+    """The data with another value somewhere, or a key more."""
+    if isinstance(data, dict) and data and choose(6):
+        keys = [*data, "web"]
+        key = keys[choose(len(keys))]
+        return {**data, key: somewhere_else(data.get(key), choose, value)}
+    if isinstance(data, tuple) and data and choose(4):
+        index = choose(len(data))
+        return (*data[:index], somewhere_else(data[index], choose, value), *data[index + 1 :])
+    return value
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), SCALARS)
+def test_types_and_schema_have_one_verdict(data: st.DataObject, value: object) -> None:
+    right = document.parse(WHOLE, Path("x"))
+    wrong = replace(right, data=somewhere_else(right.data, lambda n: data.draw(st.integers(0, n - 1)), value))
+    try:
+        reader.validate(wrong, model.Component)
+        good = True
+    except DefinitionError:
+        good = False
+    assert good == (reader.problems(wrong, model.Component) == ())
 
 
 ALPHABET = st.sampled_from([*"dsl:1 \n-[]{}&*!|>'\"#%@`,?yesno.0x\t\\ü\0", "component", "images", "run", "<<"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dsl import checks, loading, overlay
 from dsl.catalog import Catalog
@@ -134,6 +138,27 @@ def test_what_cannot_be_changed_is_told(change: str, column: int, message: str) 
     (problem,) = raised.value.problems
     assert (problem.code, problem.message, str(problem.place)) == ("overlay", message, f"o1/overlay.yaml:1:{column}")
     assert problem.source_line.endswith(f"{change}}}")
+
+
+KEYS = st.sampled_from(["add", "remove", "images", "web", "run", "writable", "command", "packages", "apt", "path", "x"])
+CHANGES = st.recursive(
+    st.one_of(st.none(), st.integers(), st.sampled_from(["/tmp", "curl", "nginx", "-q", "x y"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHANGES, st.sampled_from([(), ("images",), ("images", "web"), ("images", "web", "run")]))
+def test_whatever_is_changed_every_value_has_its_place(change: Any, at: tuple[str, ...]) -> None:
+    for key in reversed(at):
+        change = {key: change}
+    text = yaml.safe_dump(change)
+    with contextlib.suppress(DefinitionError):
+        read = changed(text, text)
+        assert read.places.keys() - {()} == paths(read.data)
+        assert {at for at in read.keys if at not in read.places} == set()
+        assert all(read.line(place) for place in read.places.values())
 
 
 def workspace(folder: Path, change: str) -> Catalog:
