@@ -76,7 +76,7 @@ Keep = Annotated[
     str, _like("|".join([*get_args(LeaveOut), r"/[^\x00\n]*"]), "one of the kinds of `leave_out`, or an absolute path")
 ]
 Variable = Annotated[str, _like(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")]
-Allowance = Literal["shell", "sudo", "scripts", "root"]
+Allowance = Annotated[str, _like("shell|sudo|scripts|root", "one of shell, sudo, scripts and root")]
 
 
 class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -191,7 +191,7 @@ def somewhere_else(data: object, choose: Callable[[int], int], value: object) ->
     return value
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), SCALARS)
 def test_types_and_schema_have_one_verdict(data: st.DataObject, value: object) -> None:
     right = document.parse(WHOLE, Path("x"))
