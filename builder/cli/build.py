@@ -35,7 +35,8 @@ def command(
     edges = Edges(common.store(), common.reporter(), jobs)
     built = building.build(common.catalog(), targets, destinations, edges, locked=locked)
     if common.json:
-        output.print_json({"images": [image.data() for image in built]})
+        found = [image.data() | (output.error_data(image.error) if image.error else {}) for image in built]
+        output.print_json({"images": found})
     else:
         for error in {id(image.error): image.error for image in built if image.error}.values():
             output.error(error, json_wanted=False)

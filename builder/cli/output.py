@@ -28,10 +28,7 @@ def error(problem: ImgbuildError, *, json_wanted: bool, code: str = "") -> None:
     from dsl.errors import DefinitionError
 
     if json_wanted:
-        data: dict[str, Any] = {"error": code or problem.code, "message": problem.message, "hint": problem.hint}
-        if isinstance(problem, DefinitionError):
-            data["problems"] = [problem_data(one) for one in problem.problems]
-        print_json(data)
+        print_json(error_data(problem, code))
         return
     if isinstance(problem, DefinitionError):
         print(problems_text(problem.problems), file=sys.stderr)
@@ -41,6 +38,19 @@ def error(problem: ImgbuildError, *, json_wanted: bool, code: str = "") -> None:
         print("".join(f"  | {line}\n" for line in problem.output.splitlines()), end="", file=sys.stderr)
     if problem.hint:
         print(f"hint: {problem.hint}", file=sys.stderr)
+
+
+def error_data(problem: ImgbuildError, code: str = "") -> dict[str, Any]:
+    """An error as plain data."""
+    from builder.errors import ConfigureError
+    from dsl.errors import DefinitionError
+
+    data: dict[str, Any] = {"error": code or problem.code, "message": problem.message, "hint": problem.hint}
+    if isinstance(problem, DefinitionError):
+        data["problems"] = [problem_data(one) for one in problem.problems]
+    if isinstance(problem, ConfigureError):
+        data |= {"package": problem.package, "script": problem.script, "output": problem.output}
+    return data
 
 
 def problem_data(problem: Problem) -> dict[str, Any]:

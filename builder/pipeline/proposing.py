@@ -130,14 +130,15 @@ def _resolve(catalog: Catalog, definition: Definition, package: str, edges: Edge
     edges.reporter.step(f"looking for {package}")
     apt = packages.apt_root(catalog, definition, edges)
     apt.update()
-    if package not in apt.newest((package,)):
+    there = apt.newest((package, _SERVICES))
+    if package not in there:
         names = apt.names()
         near = difflib.get_close_matches(package, names, 3) or [one for one in names if package in one][:5]
         chain = definition.extends.name if definition.extends else ""
         hint = f"did you mean {' or '.join(near)}?" if near else "name the package: --package PKG"
         raise UsageError(f"there is no package {package!r} in the sources of {chain}", hint)
     facts = packages.facts(catalog, definition, packages.architecture(catalog))
-    return apt.solve(replace(facts, wishes=(package, _SERVICES), essential=False), ())
+    return apt.solve(replace(facts, wishes=tuple(there), essential=False), ())
 
 
 def _read(package: LockedPackage, edges: Edges) -> payload.PackageFiles:

@@ -226,5 +226,7 @@ def _volumes(found: Proposal) -> list[str]:
 
 
 def _writable(found: Proposal) -> list[str]:
+    if not found.folders:
+        return []
     entries = (line for folder, why in found.folders for line in _said(8, f"- {_flow(_owned(folder))}", why))
     return ["      writable:", *entries]
