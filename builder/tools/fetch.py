@@ -63,7 +63,7 @@ def fetch(
     """See to it that the store has some bytes.
 
     Args:
-        patience: seconds after which a server counts as one that does not answer.
+        patience: seconds after which a server counts as one that does not answer; pauses go by it.
 
     Returns:
         What none of its places has any more.
@@ -231,7 +231,7 @@ class _Fetcher:
         import httpx
 
         shown = _public(url)
-        pause = 0.5
+        pause = self._patience / 60
         for attempt in range(1, _TRIES + 1):
             resumed = file.seek(0, os.SEEK_END) > 0
             try:
@@ -284,7 +284,7 @@ class _Fetcher:
 
     def _take(self, wanted: Wanted, url: str, file: BinaryIO, response: httpx.Response) -> None:
         since, before = time.monotonic(), 0
-        for piece in response.iter_raw(_PIECE):
+        for piece in response.iter_raw():  # as it comes: what were collected would be lost with the connection
             file.write(piece)
             size = file.tell()
             self._progress.at(wanted.digest, size)
