@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import io
 import re
+import shutil
 import urllib.request
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -172,12 +173,12 @@ class AptRoot:
         for folder in ("state/lists/partial", "cache/archives/partial", "etc/parts", "etc/sources", "keyrings", "debs"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         _write(self._root / "apt.conf", apt_config.settings(self._root, self._architecture, self._netrc))
-        for source in self._sources:
+        for number, source in enumerate(sorted(self._sources, key=_rank)):
             if source.debs is not None:
                 text = self._folder_of_debs(source.name, source.debs)
             else:
                 text = apt_config.apt_source(source, self._root / "keyrings")
-            _write(self._root / "etc/sources" / f"{source.name}.sources", text)
+            _write(self._root / "etc/sources" / f"{number:02}-{source.name}.sources", text)
         _write(self._root / "status", "")
 
     def _require_architecture(self) -> None:
@@ -210,15 +211,19 @@ class AptRoot:
         _write(self._root / "etc/preferences", apt_config.preferences(self._sources, self._indexes()))
 
     def _folder_of_debs(self, name: str, debs: Path) -> str:
-        folder = self._root / "debs" / name
-        folder.mkdir(exist_ok=True)
         stanzas = []
         for path in sorted(debs.glob("*.deb")):
             data = path.read_bytes()
             control = deb.control(io.BytesIO(data), path.name)
             sha256 = Digest.of(data).hex
             stanzas.append(f"{control.stanza}Filename: ./{path.name}\nSize: {len(data)}\nSHA256: {sha256}\n")
-        _write(folder / "Packages", "\n".join(stanzas))
+        index = "\n".join(stanzas)
+        # an address of its own for each content: apt would not look again
+        folder = self._root / "debs" / name / Digest.of(index.encode("utf-8", "surrogateescape")).hex[:32]
+        if not folder.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            folder.mkdir(parents=True)
+        _write(folder / "Packages", index)
         _write(folder / "Release", apt_config.release_of_debs(name))
         return apt_config.folder_source(folder)
 
@@ -300,6 +305,12 @@ class AptRoot:
             self._store.write_file(kept, text.encode("utf-8", "surrogateescape"))
 
 
+def _rank(source: PackageSource) -> tuple[int, bool, str]:
+    # Of packages that look alike to apt (versions and relations, not bytes) it takes the one whose source it reads first.
+    priority = apt_config.DEFAULT_PRIORITY if source.priority is None else source.priority
+    return -priority, source.debs is None, source.name
+
+
 def _package(fields: dict[str, str], place: Found) -> LockedPackage:
     source, _, rest = fields.get("Source", fields["Package"]).partition(" ")
     return LockedPackage(
@@ -362,5 +373,5 @@ def _rfc3339(date: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    if not path.exists() or path.read_text(errors="surrogateescape") != text:
+        path.write_text(text, errors="surrogateescape")

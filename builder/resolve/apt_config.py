@@ -8,10 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from builder.errors import SourceError
+from builder.model.digest import Digest
 from builder.resolve.facts import PackageSource
 from builder.resolve.indexes import Index
 
 _ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+DEFAULT_PRIORITY = 500
 
 
 def settings(root: Path, architecture: str, netrc: Path | None) -> str:
@@ -83,7 +87,8 @@ def _keyring(source: PackageSource, folder: Path) -> Path:
             f"source {source.name}: {source.keyring_name} holds no OpenPGP keys",
             "it is what `gpg --export` writes, with or without --armor",
         )
-    path = folder / f"{source.name}.{kind}"
+    # by content: sources that share a suite must name the same file
+    path = folder / f"{Digest.of(data).hex[:32]}.{kind}"
     if not path.exists() or path.read_bytes() != data:
         path.write_bytes(data)
     return path

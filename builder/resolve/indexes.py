@@ -87,7 +87,7 @@ def parse(targets: str) -> tuple[Index, ...]:
             continue
         entry, _, line = fields["Sourcesentry"].rpartition(":")
         index = Index(
-            Path(entry).name.removesuffix(".sources"), fields.get("Release", ""), fields.get("Component", ""),
+            Path(entry).name.removesuffix(".sources").partition("-")[2], fields.get("Release", ""), fields.get("Component", ""),
             fields["Repo-URI"], Path(fields["Filename"]),
             *(fields.get(key, "") for key in ("Suite", "Codename", "Origin", "Label", "Version")),
         )  # fmt: skip

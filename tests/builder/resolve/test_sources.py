@@ -1,0 +1,388 @@
+"""Sources: what is refused and how it is told, keys, priorities, credentials; and what of this machine stays out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from builder.errors import SourceError
+from builder.resolve.apt import AptRoot, Found
+from builder.resolve.facts import Facts, PackageSource
+from builder.tools.store import Store
+from tests.kit.apt_repo import AptRepo
+from tests.kit.http_server import Fault, HttpServer
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AptRepo]:
+    """Two suites; the second has a newer package. Not to be changed: tests take a copy."""
+    repo = AptRepo(tmp_path_factory.mktemp("made") / "repo", ("stable", "new"))
+    repo.add("nova")
+    repo.add("nova", "2", suite="new")
+    repo.publish()
+    yield repo
+    repo.close()
+
+
+@pytest.fixture
+def repo(made: AptRepo, tmp_path: Path) -> AptRepo:
+    copy = AptRepo(tmp_path / "repo_1", made.suites, signed_like=made)
+    copy.take_over(made)
+    copy.publish()
+    return copy
+
+
+def source(repo: AptRepo, *suites: str, name: str = "test", uri: str = "", **told: object) -> PackageSource:
+    where = uri or repo.uri
+    return replace(
+        PackageSource(name, where, where, suites or ("stable",), ("main",), repo.keyring, "key.gpg"),
+        **told,  # type: ignore[arg-type]
+    )
+
+
+def debs(folder: Path, name: str = "own", priority: int | None = None) -> PackageSource:
+    return PackageSource(name, debs=folder, priority=priority)
+
+
+def apt(tmp_path: Path, *sources: PackageSource, architecture: str = "amd64", netrc: Path | None = None) -> AptRoot:
+    return AptRoot(Store(tmp_path / "store"), sources, architecture, netrc)
+
+
+def resolved(root: AptRoot, *wishes: str) -> dict[str, tuple[str, str, str]]:
+    root.update()
+    found = root.solve(Facts(("base",), "amd64", wishes, False, False, ()), ())
+    return {p.name: (p.version, p.source, p.suite) for p in found}
+
+
+def _sign_nothing(repo: AptRepo) -> None:
+    folder = repo.folder / "dists/stable"
+    shutil.copy(folder / "Release", folder / "InRelease")
+
+
+def _change_index(repo: AptRepo) -> None:
+    path = repo.folder / "dists/stable/main/binary-amd64/Packages"
+    path.write_bytes(path.read_bytes().replace(b"Maintainer: T", b"Maintainer: E"))
+
+
+FAULTS: Mapping[str, tuple[Callable[[AptRepo], object], dict[str, object], str, str]] = {
+    "unsigned": (AptRepo.unsign, {}, "test: stable: it is not signed", "a source that is signed"),
+    "no signed text": (_sign_nothing, {}, "test: stable: its InRelease is no signed text", "login"),
+    "tampered": (AptRepo.tamper, {}, "test: stable: it was changed after it was signed", "another"),
+    "expired": (lambda repo: repo.publish(timedelta(days=30)), {}, r"stable: its Release file has expired \(inv.* 23d", "clock"),
+    "future": (lambda repo: repo.publish(timedelta(days=-2)), {}, "stable: its Release file is from the future", "clock"),
+    "index": (_change_index, {}, "test: stable: an index is not what the signed Release file says", "again"),
+    "suite": (lambda _: None, {"suites": ("nope",)}, "test: nope: there is no such suite at file://", "suites"),
+    "component": (lambda _: None, {"components": ("main", "contrib")}, "stable: it has no component 'contrib'", "components"),
+    "fingerprint": (
+        lambda _: None, {"fingerprints": ("A" * 40,)},
+        "stable: the key [0-9A-F]{16} that signs it is in the keyring, but not one of `fingerprints`", "up to date",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told_with_its_source_and_suite(repo: AptRepo, tmp_path: Path, fault: str) -> None:
+    spoil, told, message, hint = FAULTS[fault]
+    spoil(repo)
+    with pytest.raises(SourceError, match=message) as raised:
+        apt(tmp_path, source(repo, **told)).update()
+    assert hint in raised.value.hint
+
+
+def test_every_suite_that_is_wrong_is_told(repo: AptRepo, tmp_path: Path) -> None:
+    repo.unsign("new")
+    with pytest.raises(SourceError) as raised:
+        apt(tmp_path, source(repo, "stable", "new", "nope"), source(repo, "nope", name="other")).update()
+    lines = [line.partition(" at ")[0] for line in raised.value.message.splitlines()]
+    assert lines == [
+        "source test: new: it is not signed",
+        "source test: nope: there is no such suite",
+        "source other: nope: there is no such suite",
+    ]
+
+
+def test_another_key_is_told_also_when_the_index_is_here(repo: AptRepo, tmp_path: Path) -> None:
+    other = AptRepo(tmp_path / "other")
+    root = apt(tmp_path, source(repo))
+    root.update()
+    shutil.copy(other.keyring, repo.keyring)
+    with pytest.raises(
+        SourceError, match=r"test: stable: the keyring key.gpg does not have the key [0-9A-F]{16}"
+    ) as raised:
+        root.update()
+    assert "keyring" in raised.value.hint
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault(status=500), r"test: stable: 500 .*/InRelease\)"),
+        (Fault(status=401), r"test: stable: http://127.0.0.1:\d+ wants credentials"),
+        (Fault(status=403), r"test: stable: http://127.0.0.1:\d+ wants credentials"),
+    ],
+)
+def test_what_a_server_refuses_is_told(repo: AptRepo, tmp_path: Path, fault: Fault, message: str) -> None:
+    with HttpServer(repo.folder) as server:
+        server.spoil("Release", fault)
+        with pytest.raises(SourceError, match=message):
+            apt(tmp_path, source(repo, uri=server.uri)).update()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+def test_a_host_that_does_not_answer_is_told(repo: AptRepo, tmp_path: Path, host: str) -> None:
+    with pytest.raises(SourceError, match=r"test: stable: Could not .* \(http://.*InRelease\)") as raised:
+        apt(tmp_path, source(repo, uri=f"http://{host}")).update()
+    assert "IMGBUILD_MIRROR" in raised.value.hint
+
+
+def test_an_old_state_is_refused_once_a_newer_one_was_locked(repo: AptRepo, tmp_path: Path) -> None:
+    root = apt(tmp_path, source(repo))
+    root.update()
+    seen = root.dates()
+    root.update(seen)
+    repo.publish(timedelta(hours=5))
+    with pytest.raises(SourceError, match=r"source test: stable is of 20\S+Z, but a lock has seen it as of 20"):
+        AptRoot(Store(tmp_path / "fresh"), (source(repo),), "amd64", None).update(seen)
+
+
+def test_a_suite_without_packages_for_an_architecture_is_told(repo: AptRepo, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="test: stable: main has no packages for arm64"):
+        apt(tmp_path, source(repo), architecture="arm64").update()
+
+
+def test_an_empty_suite_is_no_fault(tmp_path: Path) -> None:
+    empty = AptRepo(tmp_path / "empty", ("stable", "updates"))
+    empty.add("nova")
+    empty.publish()
+    assert set(resolved(apt(tmp_path, source(empty, "stable", "updates")), "nova")) == {"nova"}
+    empty.close()
+
+
+def test_another_architecture_is_resolved(tmp_path: Path) -> None:
+    repo = AptRepo(tmp_path / "arm", architectures=("amd64", "arm64"))
+    repo.add("lib", architecture="arm64", multi_arch="same")
+    repo.add("lib", architecture="amd64", multi_arch="same")
+    repo.add("nova", depends="lib:arm64 | lib:any, lib")
+    repo.publish()
+    root = AptRoot(Store(tmp_path / "store"), (source(repo),), "arm64", None)
+    root.update()
+    facts = Facts(("base",), "arm64", ("nova:arm64", "lib (>= 1)"), False, False, ())
+    found = root.solve(facts, ())
+    assert [(p.name, p.architecture, p.why) for p in found] == [
+        ("lib", "arm64", "asked for"),
+        ("nova", "all", "asked for"),
+    ]
+    assert root.solve(facts, found) == ()
+    repo.close()
+
+
+# keys
+
+
+def test_a_keyring_may_be_text_and_keys_are_chosen_by_fingerprint(tmp_path: Path) -> None:
+    repo, other = AptRepo(tmp_path / "repo"), AptRepo(tmp_path / "other")
+    repo.add("nova")
+    repo.publish()
+    both = tmp_path / "both keys.gpg"
+    both.write_bytes(other.keyring.read_bytes() + repo.keyring.read_bytes())
+    for keyring in (repo.armored_keyring(), both):
+        apt(tmp_path, source(repo, keyring=keyring, fingerprints=(other.fingerprint, repo.fingerprint))).update()
+        with pytest.raises(SourceError, match=r"not one of `fingerprints`|does not have the key"):
+            apt(tmp_path, source(repo, keyring=keyring, fingerprints=(other.fingerprint,))).update()
+    repo.close()
+    other.close()
+
+
+def test_a_fingerprint_stands_for_its_subkeys_and_may_be_one(tmp_path: Path) -> None:
+    repo = AptRepo(tmp_path / "repo")
+    subkey = repo.add_subkey()
+    repo.publish()
+    for fingerprint in (repo.fingerprint, subkey):
+        apt(tmp_path, source(repo, fingerprints=(fingerprint,))).update()
+    repo.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "the keyring 'key.gpg' cannot be read: No such file"),
+        (b"", "key.gpg holds no OpenPGP keys"),
+        (b"hello", "key.gpg holds no OpenPGP keys"),
+        (b"\0\0\0\x20\x01\x01\0\x02KBXf", "key.gpg is a keybox"),
+    ],
+)
+def test_what_is_no_keyring_is_told(repo: AptRepo, tmp_path: Path, data: bytes | None, message: str) -> None:
+    repo.keyring.unlink()
+    if data is not None:
+        repo.keyring.write_bytes(data)
+    with pytest.raises(SourceError, match=f"source test: .*{message}"):
+        apt(tmp_path, source(repo)).update()
+
+
+# which of several
+
+
+def test_without_priorities_the_highest_version_wins(repo: AptRepo, tmp_path: Path) -> None:
+    root = apt(tmp_path, source(repo, "stable", "new"))
+    assert resolved(root, "nova") == {"nova": ("2", "test", "new")}
+    assert root.newest(["nova", "none"]) == {"nova": ("2", "new")}
+
+
+@pytest.mark.parametrize("by_http", [False, True])
+def test_priorities_tell_suites_of_one_host_apart(repo: AptRepo, tmp_path: Path, by_http: bool) -> None:
+    with HttpServer(tmp_path) as server:
+        uri = f"{server.uri}/{repo.folder.name}" if by_http else repo.uri
+        two = (source(repo, "stable", uri=uri, priority=700), source(repo, "new", name="new", uri=uri))
+        root = apt(tmp_path, *two)
+        assert resolved(root, "nova") == {"nova": ("1", "test", "stable")}
+        assert root.newest(["nova"]) == {"nova": ("1", "stable")}
+        two = (source(repo, "stable", uri=uri), source(repo, "new", name="new", uri=uri, priority=-1))
+        assert resolved(apt(tmp_path, *two), "nova") == {"nova": ("1", "test", "stable")}
+
+
+@pytest.mark.parametrize(
+    ("priority", "expected"),
+    [(None, ("1+own", "own", "./")), (1001, ("1+own", "own", "./")), (100, ("1", "test", "stable"))],
+)
+def test_a_folder_of_packages_has_a_priority_of_its_own(
+    repo: AptRepo, tmp_path: Path, priority: int | None, expected: tuple[str, str, str]
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(repo.add("nova", "1+own", suite="new"), own)
+    other = tmp_path / "other"
+    other.mkdir()
+    root = apt(tmp_path, source(repo), debs(own, priority=priority), debs(other, "other", 990))
+    assert resolved(root, "nova") == {"nova": expected}
+    if priority == 1001:
+        shutil.copy(next(own.iterdir()), other / "nova_0.deb")
+        shutil.copy(repo.add("nova", "0+own", suite="new"), own)
+        for path in own.glob("*1+own*"):
+            path.unlink()
+        assert resolved(root, "nova") == {"nova": ("0+own", "own", "./")}
+
+
+def test_what_cannot_be_told_apart_is_told(repo: AptRepo, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(repo.folder, copy, ignore=shutil.ignore_patterns("gnupg"))
+    same = source(repo, name="copy", uri=f"file://{copy}", priority=100)
+    root = apt(tmp_path, source(repo), same)
+    root.update()
+    with pytest.raises(SourceError, match="source copy: its priority cannot be told to apt"):
+        root.solve(Facts(("base",), "amd64", ("nova",), False, False, ()), ())
+    # a host of its own does
+    with HttpServer(copy) as server:
+        same = replace(same, mirrored=server.uri, priority=1001)
+        assert (
+            resolved(apt(tmp_path, source(repo, "new"), replace(same, suites=("stable",))), "nova")["nova"][1] == "copy"
+        )
+
+
+def test_a_name_of_a_release_may_have_any_characters(tmp_path: Path) -> None:
+    odd, plain = AptRepo(tmp_path / "odd", label='A, "B" [c]*/x'), AptRepo(tmp_path / "plain")
+    odd.add("nova")
+    plain.add("nova", "2")
+    for repo in (odd, plain):
+        repo.publish()
+    assert resolved(apt(tmp_path, source(odd, priority=900), source(plain, name="plain")), "nova")["nova"][1] == "test"
+    odd.close()
+    plain.close()
+
+
+# where packages are
+
+
+def test_a_package_of_two_suites_is_locked_in_the_first(repo: AptRepo, tmp_path: Path) -> None:
+    os.link(repo.folder / "pool/new/nova_2_all.deb", repo.folder / "pool/stable/nova_2_all.deb")
+    repo.publish()
+    for suites in (("stable", "new"), ("new", "stable")):
+        assert resolved(apt(tmp_path, source(repo, *suites)), "nova") == {"nova": ("2", "test", suites[0])}
+
+
+def test_a_package_is_found_by_its_bytes_wherever_it_lies(repo: AptRepo, tmp_path: Path) -> None:
+    root = apt(tmp_path, source(repo, "stable", "new"))
+    root.update()
+    (package,) = root.solve(Facts(("base",), "amd64", ("nova",), False, False, ()), ())
+    assert root.places(package.sha256) == (Found("test", "new", "pool/new/nova_2_all.deb"),)
+    repo.move("nova", "2", "new", "stable")
+    repo.publish()
+    root.update()
+    assert root.places(package.sha256) == (Found("test", "stable", "pool/stable/nova_2_all.deb"),)
+    assert root.available(package)
+    assert root.places("0" * 64) == ()
+
+
+def test_two_packages_of_one_version_are_told_apart(repo: AptRepo, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(repo.add("nova", "2", suite="new", files={"x": "patched"}), own)
+    repo.vanish("nova", "2", "new")
+    repo.add("nova", "2", suite="new")
+    repo.publish()
+    for priority, expected in ((1001, "own"), (100, "test")):
+        root = apt(tmp_path, source(repo, "stable", "new"), debs(own, priority=priority))
+        assert resolved(root, "nova")["nova"][:2] == ("2", expected)
+
+
+def test_odd_names_of_files_and_folders_are_found(repo: AptRepo, tmp_path: Path) -> None:
+    own = tmp_path / "own packages%20_~"
+    own.mkdir()
+    shutil.copy(repo.add("nova", "3", suite="new"), own / "nova_1%3a3+b~1 [x].deb")
+    root = AptRoot(Store(tmp_path / "store"), (source(repo), debs(own)), "amd64", None)
+    root.update()
+    (package,) = root.solve(Facts(("base",), "amd64", ("nova",), False, False, ()), ())
+    assert Path(debs(own).address(package.path)).is_file()
+
+
+# this machine
+
+
+def test_credentials_and_proxies_are_the_sites_own(
+    repo: AptRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HttpServer(repo.folder) as server:
+        server.require("me", "secret", "/dists")
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine {server.uri}/dists login me password secret\n")
+        apt(tmp_path, source(repo, uri=server.uri), netrc=netrc).update()
+        with pytest.raises(SourceError, match="wants credentials") as raised:
+            apt(tmp_path, source(repo, uri=server.uri + "/"), netrc=tmp_path / "none").update()
+        assert "none" in raised.value.hint
+    with HttpServer(tmp_path) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.uri)
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(SourceError):
+            apt(tmp_path, source(repo, uri="http://nowhere.invalid/debian")).update()
+        assert proxy.requests
+
+
+def test_nothing_of_this_machines_apt_is_read(repo: AptRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = tmp_path / "apt.conf"
+    host.write_text('Acquire::http::Proxy "http://127.0.0.1:1";\nAPT::Install-Recommends "true";\n')
+    monkeypatch.setenv("APT_CONFIG", str(host))
+    root = apt(tmp_path, source(repo))
+    assert resolved(root, "nova")["nova"] == ("1", "test", "stable")
+    told = root._apt("apt-config", "dump").text
+    values = [
+        line.partition(" ")[2].strip('";') for line in told.splitlines() if line.startswith(("Dir::Etc", "Dir::State"))
+    ]
+    assert [value for value in values if value.startswith(("/etc", "/var"))] == []
+    assert "127.0.0.1:1" not in told
+    assert "Post-Invoke" not in told
+    assert "Pre-Install" not in told
+    root._write_pins()
+    seen = (
+        root._apt("strace", "-f", "-e", "trace=openat", "apt-get", "indextargets", check=False)
+        if shutil.which("strace")
+        else None
+    )
+    assert seen is None or "/etc/apt/" not in seen.errors
