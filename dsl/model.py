@@ -129,13 +129,13 @@ class Source(Node, frozen=True, kw_only=True):
     components: tuple[Line, ...] = ("main",)
     """The suites' components."""
     keyring: Line | None = None
-    """Who signs: a keyring that ships (`debian-archive-trixie`), or a file beside the definition."""
+    """Who signs: a keyring that ships (`debian-archive`), or a file beside the definition, as `gpg --export` writes it, with or without `--armor`."""
     fingerprints: tuple[Fingerprint, ...] = ()
-    """Accept only these keys of the keyring."""
+    """Accept only these keys of the keyring; a primary key stands for its subkeys too."""
     priority: Annotated[int, Meta(ge=-1, le=2000)] | None = None
-    """apt's pin priority of everything from here; 500 if not given."""
+    """apt's pin priority of everything from here; 500 if not given. Above 1000 it wins over newer versions that are below."""
     snapshot: Line | None = None
-    """An address where versions that the mirror has dropped can still be had."""
+    """An address where versions that the mirror has dropped can still be had, at the same path. `{date}` in it stands for the time of the suite that the lock saw: `https://snapshot.debian.org/archive/debian/{date}`."""
 
 
 class Packages(Node, frozen=True, kw_only=True):
@@ -526,11 +526,11 @@ class Workspace(Node, frozen=True, kw_only=True):
     uses: tuple[Uses, ...] = ()
     """Other git repositories, at a commit."""
     mirror: Address | None = None
-    """Takes the place of `http://deb.debian.org` in all sources; `IMGBUILD_MIRROR` goes before it."""
+    """Takes the place of `http://deb.debian.org` and `http://security.debian.org` (or https) in all sources; `IMGBUILD_MIRROR` goes before it."""
     stores: tuple[Line, ...] = ()
-    """Further places of packages by sha256: folders or HTTP addresses."""
+    """Further places of packages, asked before the mirror: folders (from the workspace) or HTTP addresses in which a file's name is its sha256."""
     netrc: RelativePath | None = None
-    """Credentials for sources, in netrc's format."""
+    """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
     locked: bool = False
     """Whether every build is a `--locked` one."""
     defaults: Defaults = Defaults()

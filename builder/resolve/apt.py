@@ -173,12 +173,17 @@ class AptRoot:
         for folder in ("state/lists/partial", "cache/archives/partial", "etc/parts", "etc/sources", "keyrings", "debs"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         _write(self._root / "apt.conf", apt_config.settings(self._root, self._architecture, self._netrc))
+        written = set()
         for number, source in enumerate(sorted(self._sources, key=_rank)):
             if source.debs is not None:
                 text = self._folder_of_debs(source.name, source.debs)
             else:
                 text = apt_config.apt_source(source, self._root / "keyrings")
             _write(self._root / "etc/sources" / f"{number:02}-{source.name}.sources", text)
+            written.add(f"{number:02}-{source.name}.sources")
+        for path in (self._root / "etc/sources").iterdir():
+            if path.name not in written:
+                path.unlink()
         _write(self._root / "status", "")
 
     def _require_architecture(self) -> None:

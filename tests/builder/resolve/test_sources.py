@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,11 +41,11 @@ def repo(made: AptRepo, tmp_path: Path) -> AptRepo:
     return copy
 
 
-def source(repo: AptRepo, *suites: str, name: str = "test", uri: str = "", **told: object) -> PackageSource:
+def source(repo: AptRepo, *suites: str, name: str = "test", uri: str = "", **told: Any) -> PackageSource:
     where = uri or repo.uri
     return replace(
         PackageSource(name, where, where, suites or ("stable",), ("main",), repo.keyring, "key.gpg"),
-        **told,  # type: ignore[arg-type]
+        **told,
     )
 
 
@@ -72,7 +73,7 @@ def _change_index(repo: AptRepo) -> None:
     path.write_bytes(path.read_bytes().replace(b"Maintainer: T", b"Maintainer: E"))
 
 
-FAULTS: Mapping[str, tuple[Callable[[AptRepo], object], dict[str, object], str, str]] = {
+FAULTS: Mapping[str, tuple[Callable[[AptRepo], object], dict[str, Any], str, str]] = {
     "unsigned": (AptRepo.unsign, {}, "test: stable: it is not signed", "a source that is signed"),
     "no signed text": (_sign_nothing, {}, "test: stable: its InRelease is no signed text", "login"),
     "tampered": (AptRepo.tamper, {}, "test: stable: it was changed after it was signed", "another"),
