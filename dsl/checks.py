@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -139,7 +140,7 @@ def _source(located: Located, path: Path_, source: model.Source) -> Iterator[Pro
         for key in ("suites", "keyring"):
             if not getattr(source, key):
                 yield _tell(located, path, "missing", f"an apt source wants {key!r}", key=True)
-        if source.keyring and not (SHIPPED_LAYERS / "keyrings" / f"{source.keyring}.gpg").is_file():
+        if source.keyring and not os.path.isfile(SHIPPED_LAYERS / "keyrings" / f"{source.keyring}.gpg"):
             problem = _beside(located, (*path, "keyring"))
             if problem:
                 shipped = sorted(file.stem for file in (SHIPPED_LAYERS / "keyrings").glob("*.gpg"))

@@ -80,7 +80,8 @@ def load(root: Root, repos: Iterable[Path] = (), used: Iterable[Path] = ()) -> C
 def _files(folder: Path, name: str) -> list[Path]:
     if _is_there(folder / name):
         return [folder / name]
-    return [child / name for child in sorted(folder.iterdir()) if _is_there(child / name)] if folder.is_dir() else []
+    children = sorted(folder.iterdir()) if os.path.isdir(folder) else ()
+    return [child / name for child in children if _is_there(child / name)]
 
 
 def _files_of(folder: Path, within: str, name: str) -> list[Path]:
@@ -137,7 +138,7 @@ class _Loading:
             root.document.problem(place, "not-found", f"there is no folder {path!r} here")
             for key in ("repos", "layers")
             for index, path in enumerate(root.document.data.get(key) or ())
-            if not (root.folder / path).is_dir() and (place := root.document.place((key, index)))
+            if not os.path.isdir(root.folder / path) and (place := root.document.place((key, index)))
         ]
         if problems:
             self.broken.append(Broken(root.document.file, "workspace", tuple(problems), root.workspace.workspace))

@@ -540,8 +540,9 @@ class Workspace(Node, frozen=True, kw_only=True):
 class Overlay(Node, frozen=True, kw_only=True):
     """A site's changes to definitions, by name and key (`overlay.yaml`).
 
-    A mapping changes the keys it names, `null` takes a key away, `{add: […], remove: […]}` changes a list,
-    anything else takes the place of what was there.
+    A mapping changes the keys it names, `null` takes a key away, `{add: […], remove: […]}` changes a list (of packages,
+    by their names; of folders, by their paths), anything else takes the place of what was there. Relative paths in it
+    mean files beside it.
     """
 
     dsl: Literal[1]
