@@ -135,7 +135,7 @@ class Broken:
     Attributes:
         name: of what it defines; its folder's where that cannot be told.
         version: of a layer definition, where it can be told.
-        parts: a component's images and shared definitions; None where they cannot be told.
+        parts: what it defines, a component's images and shared definitions too; None where that cannot be told.
     """
 
     file: Path
@@ -254,7 +254,7 @@ class Catalog:
 
     def _unknown(self, target: str, what: str) -> UnknownTarget:
         # A file that cannot be read might be the one that has it.
-        self._require(b for b in self.broken if b.kind == "component" and (b.parts is None or target in b.parts))
+        self._require(b for b in self.broken if b.parts is None or target in b.parts)
         near = [c.name for c in self.components] + [d.name for c in self.components for d in c.images]
         return UnknownTarget(f"there is no {what} {target!r} in {self.root}", nearest(target, near))
 

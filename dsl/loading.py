@@ -179,7 +179,8 @@ class _Loading:
         except DefinitionError as error:
             version = read.data.get("version") if read and isinstance(read.data, dict) else None
             told = version if isinstance(version, str) and versions.is_version(version) else None
-            self.broken.append(Broken(file, "layer", error.problems, _name(read, "layer", file), told))
+            name = _name(read, "layer", file)
+            self.broken.append(Broken(file, "layer", error.problems, name, told, (name,)))
 
     def read_component(self, file: Path, *, foreign: bool) -> None:
         """Read a component and find what its definitions stand on."""
@@ -203,7 +204,7 @@ class _Loading:
                 try:
                     self.layer(name, version, ())
                 except DefinitionError as error:
-                    self.broken.append(Broken(layer.document.file, "layer", error.problems, name, version))
+                    self.broken.append(Broken(layer.document.file, "layer", error.problems, name, version, (name,)))
         known = {"components": set(self.components), "layers": set(self.layers)}
         broken = {one.name for one in self.broken}
         for site, changes in self.sites:

@@ -100,6 +100,13 @@ def test_a_broken_version_is_not_passed_over_for_a_lower_one(tmp_path: Path) -> 
     assert load(tmp_path, files).find("web")
 
 
+def test_a_broken_layer_is_told_by_its_name(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"layers/x/layer.yaml": layer("a", None, more="sumary: x\n")})
+    for ask in (loaded.find, loaded.definition):
+        with pytest.raises(DefinitionError):
+            ask("a")
+
+
 def test_one_layer_twice_is_told(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"layers/a/layer.yaml": layer("a", None), "layers/b/layer.yaml": layer("a", None)})
     (problem,) = loaded.problems
