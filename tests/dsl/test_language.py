@@ -10,7 +10,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import semantic_version
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -46,22 +45,7 @@ def test_the_highest_in_range() -> None:
     assert versions.highest("^3", ["1.0.0"]) is None
 
 
-NUMBERS = st.lists(st.integers(0, 3), min_size=3, max_size=3)
-PARTS = st.builds(
-    lambda sign, numbers, end: sign + ".".join(map(str, numbers[:end])),
-    st.sampled_from(["", "^", "~", ">=", ">", "<", "<=", "="]), NUMBERS, st.integers(1, 3),
-)  # fmt: skip
-
-
-@given(st.lists(PARTS, min_size=1, max_size=2).map(" ".join), st.lists(NUMBERS, max_size=8))
-def test_ranges_are_those_of_npm(text: str, numbers: list[list[int]]) -> None:
-    there = [".".join(map(str, number)) for number in numbers]
-    best = semantic_version.NpmSpec(text).select(map(semantic_version.Version, there))
-    assert versions.check_range(text) is None
-    assert versions.highest(text, there) == (str(best) if best else None)
-
-
-@pytest.mark.parametrize("text", ["one", "1.2.3.4", "^", "^1.x", "01", "1 - 2", "^1 || ^2"])
+@pytest.mark.parametrize("text", ["one", "1.2.3.4", "^1.", "01", "^one"])
 def test_what_is_no_range_is_told(text: str) -> None:
     assert versions.check_range(text)
 
