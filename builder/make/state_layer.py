@@ -23,6 +23,7 @@ from builder.make import (
     leave_out,
     left_behind,
     payload,
+    questions,
     settle,
     triggers,
     upper,
@@ -149,7 +150,7 @@ def _configure(
         early = accounts.early_names(inputs.new)
         _add_users(plan, root, early)
         if plan.debconf:
-            lines = "".join(f"{a.package} {a.question} {a.type} {a.value}\n" for a in plan.debconf)
+            lines = questions.selections(plan.debconf, (*inputs.new, *inputs.old))
             configure.command(box, ["debconf-set-selections"], "debconf", lines.encode())
         base = dpkg_status.essential(inputs.new) if plan.below is None else frozenset()
         hidden_before = False

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+import signal
+import struct
+import subprocess
+import sys
+import sysconfig
 import tarfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +24,12 @@ from builder.make import package_layer, records_layer, state_layer
 from builder.make.dpkg_status import parse
 from builder.make.epoch import EPOCH
 from builder.model.digest import CacheKey
-from builder.model.lock import LockedGroup, LockedPackage, LockedUser
+from builder.model.lock import LockedAnswer, LockedGroup, LockedPackage, LockedUser
 from builder.model.plan import LeaveOutRules, MadeLayer, RecordsLayerPlan, StateLayerPlan
 from builder.tools.process import run
 from builder.tools.store import Store
 from tests.kit.distribution import ROOT_LINKS, root_files
+from tests.kit.programs import programs
 
 pytestmark = [
     pytest.mark.integration,
@@ -54,7 +63,7 @@ class Debian:
         for member, text in members.items():
             path = root / "DEBIAN" / member
             path.write_text(text)
-            path.chmod(0o755 if member in ("preinst", "postinst") else 0o644)
+            path.chmod(0o755 if member in ("preinst", "postinst", "config") else 0o644)
         for path_text, content in (files or {}).items():
             path = root / path_text
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,3 +266,287 @@ def test_generated_content_stays_out_but_not_its_folder(debian: Debian, base: St
     plan = replace(debian.plan("db", package, below=base), generated=("/var/lib/db",))
     entries = debian.read(state_layer.make(plan, debian.store))
     assert [path for path in entries if path.startswith("var/lib/db")] == ["var/lib/db"]
+
+
+@pytest.mark.parametrize("below_wins", [False, True])
+def test_the_package_that_replaces_has_the_path_across_layers(
+    debian: Debian, base: StateLayerPlan, below_wins: bool
+) -> None:
+    names = ("zz-below", "aa-above") if below_wins else ("aa-below", "zz-above")
+    fields = [f"Replaces: {names[1]}\n", ""] if below_wins else ["", f"Replaces: {names[0]}\n"]
+    packages = [
+        debian.package(name, {"usr/bin/both": f"{name}\n", f"usr/bin/{name}": ""}, fields=field)
+        for name, field in zip(names, fields, strict=True)
+    ]
+    lower = debian.plan(names[0], packages[0], below=base)
+    state_layer.make(lower, debian.store)
+    entries = debian.read(state_layer.make(debian.plan(names[1], packages[1], below=lower), debian.store))
+    winner, loser = names if below_wins else names[::-1]
+    info, data = entries["usr/bin/both"]
+    assert (data.decode(), info.mtime) == (f"{winner}\n", 1000)
+    listed = entries[f"var/lib/dpkg/info/{loser}.list"][1].decode().splitlines()
+    assert f"/usr/bin/{loser}" in listed
+    assert "/usr/bin/both" not in listed
+    assert f"var/lib/dpkg/info/{winner}.list" not in entries
+
+
+def test_a_path_across_layers_that_nothing_decides_is_an_error(debian: Debian, base: StateLayerPlan) -> None:
+    lower = debian.plan("first", debian.package("first", {"usr/bin/undecided": "1"}), below=base)
+    state_layer.make(lower, debian.store)
+    second = debian.package("second", {"usr/bin/undecided": "2"}, fields="Replaces: first (<< 1)\n")
+    with pytest.raises(MakeError, match="/usr/bin/undecided is brought by first and second"):
+        state_layer.make(debian.plan("second", second, below=lower), debian.store)
+
+
+def test_a_folder_and_a_link_across_layers_is_an_error(debian: Debian, base: StateLayerPlan) -> None:
+    lower = debian.plan("real", debian.package("real", {"srv/both/x": ""}), below=base)
+    state_layer.make(lower, debian.store)
+    linking = debian.package("linking", links={"srv/both": "elsewhere"}, fields="Replaces: real\n")
+    with pytest.raises(MakeError, match="/srv/both of real and linking is a folder"):
+        state_layer.make(debian.plan("linking", linking, below=lower), debian.store)
+
+
+def python() -> dict[str, str | Path]:
+    """This machine's Python, as much of it as starts."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    files: dict[str, str | Path] = dict(programs([version]))
+    library = Path(sysconfig.get_path("stdlib"))
+    for pattern in ("*.py", "encodings/*.py", "importlib/*.py", "collections/*.py", "re/*.py"):
+        files |= {f"usr/lib/{version}/{path.relative_to(library)}": path for path in library.glob(pattern)}
+    return files
+
+
+def test_the_byte_code_is_that_of_the_module_that_won(debian: Debian, base: StateLayerPlan) -> None:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    interpreter = debian.package("python", python(), {"usr/bin/python3": f"python{version}"})
+    module = "usr/lib/python3/dist-packages/both.py"
+    loser = debian.package("python3-loser", {module: "x = 1\n"})
+    lower = debian.plan("python", interpreter, loser, below=base)
+    state_layer.make(lower, debian.store)
+    winner = debian.package("python3-winner", {module: "x = 22\n"}, fields="Replaces: python3-loser\n")
+    entries = debian.read(state_layer.make(debian.plan("winner", winner, below=lower), debian.store))
+    cached = f"usr/lib/python3/dist-packages/__pycache__/both.cpython-{version.replace('.', '')}.pyc"
+    assert entries[module][1] == b"x = 22\n"
+    assert struct.unpack("<II", entries[cached][1][8:16]) == (1000, len("x = 22\n"))
+
+
+def clock(debian: Debian) -> tuple[LockedPackage, ...]:
+    """libfaketime of this machine as a package."""
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if found is None:
+        pytest.skip("needs faketime")
+    return (debian.package("libfaketime", {str(found).lstrip("/"): found}),)
+
+
+def test_scripts_see_one_time(debian: Debian, base: StateLayerPlan) -> None:
+    tools = debian.package("date", dict(programs(["date"])))
+    package = debian.package(
+        "dated",
+        preinst="#!/bin/sh\ndate +%s.%N > /etc/date-preinst\n",
+        postinst="#!/bin/sh\ndate +%s.%N > /etc/date; sleep 1.1; date >> /etc/date\n",
+    )
+    lower = debian.plan("date", tools, below=base)
+    state_layer.make(lower, debian.store)
+    plan = replace(debian.plan("dated", package, below=lower), clock=clock(debian))
+    first = state_layer.make(plan, debian.store)
+    time.sleep(1.1)
+    second = state_layer.make(replace(plan, cache_key=CacheKey.of("dated", 2)), debian.store)
+    entries = debian.read(first)
+    assert entries["etc/date"][1].decode() == f"{EPOCH}.000000000\nWed Jan  1 00:00:00 UTC 2025\n"
+    assert entries["etc/date-preinst"][1].decode() == f"{EPOCH}.000000000\n"
+    assert first.layer == second.layer
+    assert not [path for path in entries if "clock" in path or "faketime" in path]
+
+
+def test_a_fixed_binary_that_a_state_copied_up_is_the_new_one(debian: Debian, base: StateLayerPlan) -> None:
+    postinst = "#!/bin/sh\nchmod 2755 /usr/bin/agent\necho made > /etc/agent\n"
+    old = debian.package("agent", {"usr/bin/agent": "old\n"}, postinst=postinst)
+    state_layer.make(debian.plan("agent", old, below=base), debian.store)
+    new = debian.package("agent", {"usr/bin/agent": "new\n"}, version="2", postinst=postinst)
+    entries = debian.read(state_layer.make(debian.plan("agent", new, below=base), debian.store))
+    assert entries["usr/bin/agent"][1] == b"new\n"
+    assert entries["usr/bin/agent"][0].mode == 0o2755
+
+
+def test_a_fix_leaves_a_state_as_it_is_where_scripts_do_the_same(debian: Debian, base: StateLayerPlan) -> None:
+    postinst = "#!/bin/sh\necho made > /etc/fixed\n"
+    made = [
+        state_layer.make(
+            debian.plan(
+                "fixed",
+                debian.package("fixed", {"usr/bin/fixed": version}, version=version, postinst=postinst),
+                below=base,
+            ),
+            debian.store,
+        )
+        for version in ("1", "2")
+    ]
+    assert made[0].cache_key != made[1].cache_key
+    assert made[0].layer == made[1].layer
+    assert made[0].status != made[1].status
+
+
+def test_a_trigger_that_nobody_ends_is_told(debian: Debian, base: StateLayerPlan) -> None:
+    # Each waits for the other: dpkg finds the cycle.
+    packages = [
+        debian.package(
+            one,
+            triggers=f"interest-await {one}-said\n",
+            postinst=f"#!/bin/sh\ndpkg-trigger --await {other}-said\n",
+        )
+        for one, other in (("ping", "pong"), ("pong", "ping"))
+    ]
+    with pytest.raises(ConfigureError, match=r"p[io]ng"):
+        state_layer.make(debian.plan("cycle", *packages, below=base), debian.store)
+
+
+def test_a_socket_is_left_behind(debian: Debian, base: StateLayerPlan) -> None:
+    package = debian.package("leaving", postinst="#!/bin/sh\nmkfifo /var/lib/pipe; cp -a /dev/null /x || true\n")
+    tools = debian.package("mkfifo", dict(programs(["mkfifo"])))
+    entries = debian.read(state_layer.make(debian.plan("leaving", tools, package, below=base), debian.store))
+    assert entries["var/lib/pipe"][0].isfifo()
+    assert "x" not in entries
+
+
+def test_translations_of_questions_go_with_the_locales(debian: Debian, base: StateLayerPlan) -> None:
+    text = "Name: a/b\nChoices: x, y\nChoices-c: 1, 2\nDescription: One\nDescription-de.utf-8: Eins\nType: select\n\n"
+    package = debian.package(
+        "asking",
+        postinst=f"#!/bin/sh\nmkdir -p /var/cache/debconf\ncat > /var/cache/debconf/templates.dat <<E\n{text}E\n",
+    )
+    plan = debian.plan("asking", package, below=base)
+    path = "var/cache/debconf/templates.dat"
+    assert debian.read(state_layer.make(plan, debian.store))[path][1].decode() == text
+    lean = replace(plan, cache_key=CacheKey.of("lean", 1), leave_out=LeaveOutRules(("locales",)))
+    assert debian.read(state_layer.make(lean, debian.store))[path][1].decode() == text.replace(
+        "Description-de.utf-8: Eins\n", ""
+    )
+
+
+TEMPLATES = """\
+Template: asker/name
+Type: string
+Default: nobody
+Description: Who?
+
+Template: asker/way
+Type: select
+Choices: left, right
+Description: Which way?
+
+Template: asker/really
+Type: boolean
+Description: Really?
+"""
+ASKS = """\
+#!/bin/sh
+set -e
+. /usr/share/debconf/confmodule
+for question in name way really; do db_input critical asker/$question || true; done
+db_go
+"""
+TELLS = """\
+#!/bin/sh
+set -e
+. /usr/share/debconf/confmodule
+for question in name way really; do db_get asker/$question; echo "$question=$RET" >> /etc/answers; done
+"""
+
+
+@pytest.fixture(scope="module")
+def debconf(debian: Debian, base: StateLayerPlan) -> StateLayerPlan:
+    """debconf of this machine, with its perl."""
+    files: dict[str, str | Path] = dict(programs(["perl", "debconf-set-selections"]))
+    for path in run(["dpkg", "-L", "perl-base", "debconf"]).text.splitlines():
+        if Path(path).is_file() and not path.startswith(("/usr/share/doc", "/usr/share/man", "/usr/bin/", "/etc/apt")):
+            files[path.lstrip("/").replace("usr/sbin/", "usr/bin/")] = Path(path).resolve()
+    files["var/cache/debconf/.keep"] = ""
+    plan = debian.plan("debconf", debian.package("debconf", files), below=base)
+    state_layer.make(plan, debian.store)
+    return plan
+
+
+def asking(debian: Debian, below: StateLayerPlan, case: str, /, **answers: str) -> StateLayerPlan:
+    """A package that asks, with answers."""
+    asker = debian.package("asker", templates=TEMPLATES, config=ASKS, postinst=TELLS)
+    given = tuple(LockedAnswer("asker", f"asker/{question}", "string", answer) for question, answer in answers.items())
+    plan = debian.plan(f"asker-{case}", asker, below=below)
+    return replace(plan, debconf=given)
+
+
+def test_questions_have_the_definitions_answers(debian: Debian, debconf: StateLayerPlan) -> None:
+    plan = asking(debian, debconf, "answered", name="a name", way="right", really="true")
+    first = state_layer.make(plan, debian.store)
+    assert debian.read(first)["etc/answers"][1] == b"name=a name\nway=right\nreally=true\n"
+    assert first.layer == state_layer.make(replace(plan, cache_key=CacheKey.of("answered", 2)), debian.store).layer
+
+
+def test_questions_without_an_answer_have_their_defaults(debian: Debian, debconf: StateLayerPlan) -> None:
+    made = state_layer.make(asking(debian, debconf, "silent"), debian.store)
+    assert debian.read(made)["etc/answers"][1] == b"name=nobody\nway=left\nreally=\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({"way": "up"}, "asker/way: 'up' is no answer"),
+        ({"really": "maybe"}, "asker/really: 'maybe' is no answer"),
+        ({"nam": "x"}, "asker/nam: no package asks this"),
+    ],
+)
+def test_an_answer_that_no_question_takes_is_an_error(
+    debian: Debian, debconf: StateLayerPlan, answers: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(MakeError, match=reason):
+        state_layer.make(asking(debian, debconf, reason, **answers), debian.store)
+
+
+def test_a_state_made_twice_at_once_is_whole(debian: Debian, base: StateLayerPlan) -> None:
+    package = debian.package(
+        "twice", postinst="#!/bin/sh\nsleep 0.3; mkdir -p /var/lib/twice; echo 1 > /var/lib/twice/x\n"
+    )
+    plan = debian.plan("twice", package, below=base)
+    with ProcessPoolExecutor(2) as pool:
+        made = list(pool.map(state_layer.make, [plan, plan], [debian.store, debian.store]))
+    assert made[0] == made[1]
+    tree = debian.store.tree(f"state-{plan.cache_key}")
+    assert tree
+    assert (tree / "var/lib/twice/x").read_text() == "1\n"
+
+
+def test_a_state_that_is_interrupted_leaves_nothing(debian: Debian, base: StateLayerPlan) -> None:
+    package = debian.package("slow", postinst="#!/bin/sh\nsleep 61.25\n")
+    plan = debian.plan("slow", package, below=base)
+    script = (
+        "import pickle, sys; from builder.make import state_layer\n"
+        "plan, store = pickle.load(sys.stdin.buffer)\n"
+        "print('begun', flush=True); state_layer.make(plan, store)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(pickle.dumps((plan, debian.store)))
+        child.stdin.close()
+        child.stdout.readline()
+        deadline = time.monotonic() + 30
+        while not _running("sleep 61.25") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) != 0
+    assert not list((debian.store.root / "tmp").iterdir())
+    assert debian.store.tree(f"state-{plan.cache_key}") is None
+    assert debian.store.made(plan.cache_key) is None
+    deadline = time.monotonic() + 10
+    while _running("sleep 61.25") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _running("sleep 61.25")
+
+
+def _running(command: str) -> bool:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip() == command:
+                return True
+        except OSError:
+            continue
+    return False
