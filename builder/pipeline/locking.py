@@ -341,7 +341,8 @@ def outdated(
         lock_ = locks.get(definition.key)
         if lock_ is None:
             continue
-        newest = indexes.of(definition).newest(package.name for package in lock_.packages)
+        names = (package.name for package in lock_.packages)
+        newest = indexes.of(definition).newest(names, definition.model.packages.apt)
         for package in lock_.packages:
             version_, suite = newest.get(package.name, (package.version, package.suite))
             if version_ != package.version:

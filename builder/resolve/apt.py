@@ -19,7 +19,8 @@ from builder.errors import PackageGone, ResolveError, SourceError, Unsatisfiable
 from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
-from builder.resolve import apt_config, apt_errors, indexes
+from builder.resolve import apt_config, apt_errors, apt_policy, indexes
+from builder.resolve.apt_policy import Policy
 from builder.resolve.facts import Facts, PackageSource
 from builder.resolve.indexes import Index
 from builder.tools import process
@@ -102,12 +103,12 @@ class AptRoot:
         """
         with self._exclusive(), self._wishing(facts, installed) as (wishes, options):
             # What lies below may have moved: packages that do not go with it any more move too.
-            argv = ["apt-get", "install", "--print-uris", "-qq", "--yes", "--no-remove", "--fix-broken"]
-            result = self._apt(*argv, *options, check=False)
+            argv = ["apt-get", "install", "--print-uris", "--yes", "--no-remove", "--fix-broken", *options]
+            result = self._apt(*argv, "-qq", check=False)
             if result.code != 0:
-                text = "\n".join(line for line in (result.text + result.errors).splitlines() if line.strip())
+                why = self._apt(*argv, check=False)  # when told to be quiet it gives no reasons
                 raise Unsatisfiable(
-                    f"{' → '.join(facts.chain)}: the packages cannot be had together:\n{text}",
+                    f"{' → '.join(facts.chain)}: the packages cannot be had together:\n{_reasons(why, facts.definition)}",
                     facts.chain,
                     "loosen a constraint, or `imgbuild lock --update` what lies below",
                 )
@@ -140,22 +141,20 @@ class AptRoot:
             for index, at in self._known().get(sha256, ())
         )
 
-    def newest(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """The version of each package that apt would take, and the suite it is in, where there is one."""
-        with self._exclusive(), self._store.temporary_folder() as folder:
-            self._write_pins()
-            result = self._apt("apt-cache", *_status(folder, ""), "policy", *names, check=False)
-        found, name, version = {}, "", ""
-        lines = iter(result.text.splitlines())
-        for line in lines:
-            if line and not line.startswith(" "):
-                name = line.rstrip(":")
-            elif line.strip().startswith("Candidate:"):
-                version = line.split(":", 1)[1].strip()
-            elif line.startswith((" *** ", "     ")) and line.split()[-2] == version:
-                suite = next(lines).split()[2].rpartition("/")[0]
-                found[name] = (version, suite)
-        return found
+    def newest(self, names: Iterable[str], wishes: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
+        """The version of each package that apt would take, and the suite it is in, where there is one.
+
+        Args:
+            wishes: whose constraints hold.
+        """
+        with self._exclusive():
+            self._write_pins(wishes)
+            found = self._policies(names)
+        return {
+            name: (policy.candidate, policy.suites[policy.candidate])
+            for name, policy in found.items()
+            if policy.candidate
+        }
 
     def names(self) -> tuple[str, ...]:
         """The names of all packages, sorted."""
@@ -212,8 +211,20 @@ class AptRoot:
                 return deb.fields(_signed_part(path.read_text(errors="replace")))
         return {}
 
-    def _write_pins(self) -> None:
-        _write(self._root / "etc/preferences", apt_config.preferences(self._sources, self._indexes()))
+    def _write_pins(self, wishes: Iterable[str]) -> None:
+        path = self._root / "etc/preferences"
+        pins = apt_config.preferences(self._sources, self._indexes())
+        _write(path, pins)
+        named = {wish: name for wish in wishes if (name := apt_policy.constrained(wish))}
+        if named:
+            policies = self._policies(named.values())
+            more = [apt_policy.pin(wish, policies[name]) for wish, name in named.items() if name in policies]
+            _write(path, "\n".join((pins, *more)))
+
+    def _policies(self, names: Iterable[str]) -> dict[str, Policy]:
+        with self._store.temporary_folder() as folder:
+            options = _status(folder, "")
+            return apt_policy.parse(self._apt("apt-cache", *options, "policy", *names, check=False).text)
 
     def _folder_of_debs(self, name: str, debs: Path) -> str:
         stanzas = []
@@ -259,7 +270,7 @@ class AptRoot:
     @contextmanager
     def _wishing(self, facts: Facts, installed: tuple[LockedPackage, ...]) -> Iterator[tuple[list[str], list[str]]]:
         self._write()
-        self._write_pins()
+        self._write_pins(facts.wishes)
         wishes = [*facts.wishes, *(self._essential() if facts.essential else ())]
         status = "".join(self._installed_stanza(package) for package in installed)
         with self._store.temporary_folder() as folder:
@@ -328,6 +339,12 @@ def _status(folder: Path, text: str) -> list[str]:
     # A status of the call's own, and no cache of it: what one asks is nothing to the next.
     (folder / "status").write_text(text, errors="surrogateescape")
     return ["-o", f"Dir::State::status={folder}/status", "-o", "Dir::Cache::pkgcache="]
+
+
+def _reasons(result: process.Result, definition: str) -> str:
+    text = result.text.partition("unmet dependencies:\n")[2] or result.text
+    lines = [line for line in (text + result.errors).splitlines() if line.strip()]
+    return "\n".join(lines).replace(f"{WISH} :", f"{definition} :")
 
 
 def _wish(folder: Path, wishes: list[str]) -> Path:

@@ -94,7 +94,7 @@ def fetch(
             progress.stopped.set()
             # Who interrupts us does not wait for a read that is stuck.
             pool.shutdown(wait=patient, cancel_futures=True)
-    progress.end()
+    progress.end(gone)
     return gone
 
 
@@ -135,8 +135,10 @@ class _Progress:
         if self.stopped.is_set():
             raise KeyboardInterrupt
 
-    def end(self) -> None:
-        self._reporter.progress("download", self._total, self._total, "B")
+    def end(self, gone: tuple[Wanted, ...]) -> None:
+        total = self._total - sum(one.size or 0 for one in gone)
+        if total:
+            self._reporter.progress("download", total, total, "B")
 
 
 class _Fetcher:

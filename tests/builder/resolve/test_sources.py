@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from builder.errors import SourceError
+from builder.errors import SourceError, Unsatisfiable
 from builder.resolve.apt import AptRoot, Found
 from builder.resolve.facts import Facts, PackageSource
 from builder.tools.store import Store
@@ -238,6 +239,23 @@ def test_without_priorities_the_highest_version_wins(repo: AptRepo, tmp_path: Pa
     assert root.newest(["nova", "none"]) == {"nova": ("2", "new")}
 
 
+@pytest.mark.parametrize(
+    ("wish", "version"),
+    [("nova", "2"), ("nova (<< 2)", "1"), ("nova (<= 1)", "1"), ("nova (= 1)", "1"), ("nova:amd64 (= 2)", "2"),
+     ("nova (>= 1)", "2"), ("nova (>> 1)", "2")],
+)  # fmt: skip
+def test_a_wish_may_want_an_older_version(repo: AptRepo, tmp_path: Path, wish: str, version: str) -> None:
+    for priority in (None, 1001):
+        root = apt(tmp_path, source(repo), source(repo, "new", name="new", priority=priority))
+        assert resolved(root, wish)["nova"][0] == version
+        assert root.newest(["nova"], [wish])["nova"][0] == version
+
+
+def test_a_wish_that_nothing_fits_is_told(repo: AptRepo, tmp_path: Path) -> None:
+    with pytest.raises(Unsatisfiable, match=r"nova \(> 2\)|nova \(>> 2\)"):
+        resolved(apt(tmp_path, source(repo, "stable", "new")), "nova (>> 2)")
+
+
 @pytest.mark.parametrize("by_http", [False, True])
 def test_priorities_tell_suites_of_one_host_apart(repo: AptRepo, tmp_path: Path, by_http: bool) -> None:
     with HttpServer(tmp_path) as server:
@@ -334,6 +352,23 @@ def test_two_packages_of_one_version_are_told_apart(repo: AptRepo, tmp_path: Pat
         assert resolved(root, "nova")["nova"][:2] == ("2", expected)
 
 
+def test_several_may_ask_at_once(repo: AptRepo, tmp_path: Path) -> None:
+    root = apt(tmp_path, source(repo, "stable", "new"))
+    root.update()
+    facts = Facts(("base",), "amd64", ("nova",), False, False, ())
+    (newest,) = root.solve(facts, ())
+    (locked,) = root.solve(replace(facts, wishes=("nova (<< 2)",)), ())
+
+    def ask(number: int) -> object:
+        mine = apt(tmp_path, source(repo, "stable", "new"))
+        if number % 3 == 0:
+            return mine.solve(facts, (locked,)) == ()
+        return mine.newest(["nova"]) == {"nova": ("2", "new")} and mine.solve(facts, ()) == (newest,)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(ask, range(12))) == [True] * 12
+
+
 def test_odd_names_of_files_and_folders_are_found(repo: AptRepo, tmp_path: Path) -> None:
     own = tmp_path / "own packages%20_~"
     own.mkdir()
@@ -380,10 +415,3 @@ def test_nothing_of_this_machines_apt_is_read(repo: AptRepo, tmp_path: Path, mon
     assert "127.0.0.1:1" not in told
     assert "Post-Invoke" not in told
     assert "Pre-Install" not in told
-    root._write_pins()
-    seen = (
-        root._apt("strace", "-f", "-e", "trace=openat", "apt-get", "indextargets", check=False)
-        if shutil.which("strace")
-        else None
-    )
-    assert seen is None or "/etc/apt/" not in seen.errors
