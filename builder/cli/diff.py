@@ -12,34 +12,48 @@ from builder.cli.options import Common, common, written
 
 @click.command("diff")
 @click.argument("old", shell_complete=written)
-@click.argument("new", shell_complete=written)
+@click.argument("new", required=False, shell_complete=written)
 @common
-def command(common: Common, old: str, new: str) -> int:
+def command(common: Common, old: str, new: str | None) -> int:
     """Compare two images: packages, layers, bytes; ends with 3 if they differ.
+
+    Images are named as for `inspect`. With one name, its two newest releases are compared.
 
     \b
     Examples:
+      imgbuild diff nova-api
       imgbuild diff nova-api:31.0.0-r1 nova-api:31.0.0-r2
-      imgbuild diff oci:before:keystone oci:out:keystone
+      imgbuild diff docker:keystone oci:out:keystone
     """
     from builder import contents, transports
+    from builder.errors import UsageError
 
     store = common.store()
-    first, second = transports.read(old, store), transports.read(new, store)
-    found = contents.difference(first, second)
+    if new is None:
+        releases = transports.releases(old, store)
+        if len(releases) < 2:
+            raise UsageError(f"there is one release of {old}: {releases[0]}", "name the image to compare it with")
+        old, new = releases[-2:]
+    first, second = transports.read_stored(old, store), transports.read_stored(new, store)
+    before, after = transports.parsed(first), transports.parsed(second)
+    found = contents.difference(before, after)
+    # Where no manifest is kept, the config names the image: it names the layers by what they hold.
+    kept = first.kept and second.kept
+    same = before.digest == after.digest if kept else before.config_digest == after.config_digest
     if common.json:
-        output.print_json(asdict(found))
-    elif first.digest == second.digest:
-        print("the same image")
+        output.print_json({"old": first.name, "new": second.name, "same": same, **asdict(found)})
+    elif same:
+        print(f"{first.name} and {second.name} are the same image")
     else:
+        print(f"{first.name} → {second.name}")
         for name, version in found.removed:
             print(f"- {name} {version}")
         for name, version in found.added:
             print(f"+ {name} {version}")
-        for name, before, after in found.changed:
-            print(f"  {name} {before} → {after}")
+        for name, was, now in found.changed:
+            print(f"  {name} {was} → {now}")
         gone, fresh = len(found.layers_gone), len(found.layers_new)
         print(f"{gone} layers gone, {fresh} new: {output.size(found.bytes_new)} to send")
         for layer in found.layers_new:
             print(f"  {layer.digest[7:19]}  {output.size(layer.size):>9}  {layer.comment}")
-    return 0 if first.digest == second.digest else 3
+    return 0 if same else 3

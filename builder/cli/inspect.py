@@ -15,25 +15,40 @@ from builder.cli.options import Common, common, written
 def command(common: Common, image: str, packages: bool) -> None:
     """Show the layers of an image and the packages in them.
 
-    IMAGE is a name in ./out, oci:DIR[:NAME], oci-archive:FILE or docker-archive:FILE.
+    IMAGE is a name in ./out (NAME, NAME:VERSION or NAME:TAG: the newest that fits), or lies elsewhere: oci:DIR[:NAME],
+    docker:NAME, podman:NAME, oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or dir:DIR.
 
     \b
     Examples:
       imgbuild inspect nova-api
-      imgbuild inspect oci:out:nova-api:31.0.0-r1 --packages
+      imgbuild inspect docker:nova-api:31.0.0-r1 --packages
     """
     from builder import contents, transports
 
-    found = transports.read(image, common.store())
+    stored = transports.read_stored(image, common.store())
+    found = transports.parsed(stored)
     layers = contents.layers(found)
+    digest = found.digest if stored.kept else None
     if common.json:
         rows = [
-            {"digest": x.digest, "bytes": x.size, "kind": x.kind, "definition": x.definition, "packages": x.packages}
+            {
+                "digest": x.digest,
+                "diff_id": x.diff_id,
+                "bytes": x.size,
+                "kind": x.kind,
+                "definition": x.definition,
+                "comment": x.comment,
+                "packages": x.packages,
+            }
             for x in layers
         ]
-        output.print_json({"digest": found.digest, "labels": found.labels, "layers": rows})
+        output.print_json(
+            {"name": stored.name, "digest": digest, "id": found.config_digest, "labels": found.labels, "layers": rows}
+        )
         return
-    print(f"{image}  {found.digest}  {output.size(sum(layer.size for layer in layers))}")
+    print(f"{stored.name}  {digest or found.config_digest}  {output.size(sum(layer.size for layer in layers))}")
+    if not stored.kept:
+        print("(the digest is the image ID, layers are not compressed: no manifest is kept there)")
     definition = ""
     for layer in layers:
         if layer.definition != definition:

@@ -5,30 +5,38 @@ from __future__ import annotations
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, written
+from builder.cli.options import Common, common, jobs_option, written
 
 
 @click.command("validate")
 @click.argument("images", shell_complete=written, nargs=-1, required=True)
+@jobs_option
 @common
-def command(common: Common, images: tuple[str, ...]) -> int:
+def command(common: Common, images: tuple[str, ...], jobs: int) -> int:
     """Recompute every digest and size of images and say all that is wrong; ends with 3 if something is.
+
+    Images are named as for `inspect`; of a place without a name, all are validated.
 
     \b
     Examples:
       imgbuild validate nova-api
-      imgbuild validate oci:out:keystone oci-archive:keystone.tar
+      imgbuild validate oci:out docker:keystone oci-archive:keystone.tar
     """
     from builder import transports, validate
 
-    faults = {name: validate.image(transports.read(name, common.store())) for name in images}
+    store, known = common.store(), validate.Known()
+    faults: dict[str, tuple[validate.Fault, ...]] = {}
+    for asked in images:
+        for stored in transports.read_chosen(asked, store):
+            faults[stored.name] = found = validate.image(stored, jobs, known)
+            if common.json:
+                continue
+            what = "" if stored.kept else " (no manifest is kept there: config and layers)"
+            print(f"{stored.name}: {'valid' if not found else f'{len(found)} faults'}{what}", flush=True)
+            for fault in found:
+                print(f"  {fault.where}: {fault.message}")
     if common.json:
         output.print_json(
             {name: [{"where": f.where, "message": f.message} for f in found] for name, found in faults.items()}
         )
-    else:
-        for name, found in faults.items():
-            print(f"{name}: {'valid' if not found else f'{len(found)} faults'}")
-            for fault in found:
-                print(f"  {fault.where}: {fault.message}")
     return 3 if any(faults.values()) else 0

@@ -13,12 +13,27 @@ from builder.model.image import Blobs, Image, Layer
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
 def dump(value: Any) -> bytes:
     """Canonical JSON: sorted keys, no blanks."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def parse(data: bytes) -> Any:
+    """The value of some JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def config(
@@ -70,8 +85,8 @@ def image(manifest_bytes: bytes, config_bytes: bytes, blobs: Blobs) -> Image:
         ImageError: they are not what the spec says.
     """
     try:
-        said = json.loads(manifest_bytes)
-        diff_ids = json.loads(config_bytes)["rootfs"]["diff_ids"]
+        said = parse(manifest_bytes)
+        diff_ids = parse(config_bytes)["rootfs"]["diff_ids"]
         descriptors = said["layers"]
         if len(diff_ids) != len(descriptors):
             raise ImageError(f"the manifest has {len(descriptors)} layers, the config {len(diff_ids)}")
@@ -81,10 +96,18 @@ def image(manifest_bytes: bytes, config_bytes: bytes, blobs: Blobs) -> Image:
                 Digest.parse(diff_id),
                 int(one["size"]),
                 str(one["mediaType"]),
-                tuple(sorted(one.get("annotations", {}).items())),
+                tuple(sorted((one.get("annotations") or {}).items())),
             )
             for one, diff_id in zip(descriptors, diff_ids, strict=True)
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(f"the image's documents are damaged: {error}") from None
     return Image(manifest_bytes, config_bytes, layers, blobs)
+
+
+def config_digest(manifest_bytes: bytes) -> Digest | None:
+    """What a manifest, however damaged, says that its config's digest is."""
+    try:
+        return Digest.parse(parse(manifest_bytes)["config"]["digest"])
+    except (ValueError, KeyError, TypeError):
+        return None

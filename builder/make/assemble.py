@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from builder.formats import oci
+from builder.formats.notes import PREFIX
 from builder.make.epoch import EPOCH
 from builder.model.digest import CacheKey
 from builder.model.image import Blobs, Image, Layer
@@ -16,7 +17,6 @@ from builder.model.plan import FilesLayerPlan, ImagePlan, LayerPlan, MadeLayer, 
 _SHOWN = 6
 _LAST = 253402300799
 """The end of the year 9999: what a time in words can hold."""
-PREFIX = "org.imgbuild."
 
 
 def image(plan: ImagePlan, made: Mapping[CacheKey, MadeLayer], blobs: Blobs) -> Image:

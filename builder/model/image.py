@@ -68,3 +68,23 @@ class Image:
     def labels(self) -> dict[str, str]:
         """The config's labels."""
         return dict((self.configuration.get("config") or {}).get("Labels") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image as it lies somewhere, read but not checked.
+
+    Attributes:
+        name: what it is called there: ``nova-api:31.0.0-r3``; empty where it has no name.
+        manifest, config: their bytes; empty if missing.
+        digest: what the place says that the manifest's digest is, if it does.
+        kept: the manifest is the place's own. Engines and docker archives keep none: it is made from what they keep,
+            without annotations and with layers as plain tars.
+    """
+
+    name: str
+    manifest: bytes
+    config: bytes
+    blobs: Blobs = field(compare=False, repr=False)
+    digest: Digest | None = None
+    kept: bool = True

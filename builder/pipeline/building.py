@@ -92,7 +92,9 @@ def build(
     locked = locked or catalog.workspace.locked
     failed: list[Built] = []
     jobs: list[_Job] = []
-    for images in _by_component(catalog, targets, failed):
+    wanted = _by_component(catalog, targets, failed)
+    transports.require(ways, [image.name for images in wanted for image in images], edges.store)
+    for images in wanted:
         try:
             jobs += _ready(catalog, images, edges, locked=locked)
         except ImgbuildError as error:
@@ -222,7 +224,7 @@ def _write(
         making.require(made, plan_.layers)
         image = assemble.image(plan_, made.layers, edges.store)
         for way in ways:
-            transports.write(image, way, _named(job, sections))
+            transports.write(image, way, _named(job, sections), edges.store, edges.reporter)
     except OSError as error:
         return _failure(
             plan_.image, MakeError(f"{plan_.image} cannot be written: {error.strerror or error}"), plan_.tag

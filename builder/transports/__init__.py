@@ -1,15 +1,24 @@
-"""Ways out: where an image can be written, by the prefix of a target."""
+"""Ways out and in: where an image can be written and read, by the prefix of a place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from builder.errors import UsageError
-from builder.model.image import Image
+from builder.errors import ImageError, UsageError
+from builder.formats import oci
+from builder.model.image import Image, StoredImage
+from builder.report import Reporter
 from builder.tools.store import Store
-from builder.transports import archive, engine, oci_layout
+from builder.transports import archive, directory, engine, naming, oci_layout
+
+KINDS = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
+DEFAULT = "out"
+"""The layout where images lie that are named without a place."""
+_ONE_IMAGE = ("oci-archive", "docker-archive", "dir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,13 @@ class Target:
 
     kind: str
     path: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}"
+
+    def of(self, image: str) -> Target:
+        """The place of one image: ``{image}`` in the path stands for its name."""
+        return replace(self, path=self.path.replace("{image}", image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +52,20 @@ class Named:
     lock: bytes = b""
 
 
-def _layout(image: Image, path: str, named: Named) -> None:
-    oci_layout.write(image, Path(path), named.reference, named.annotations, named.lock)
+class Place(Protocol):
+    """Where images lie."""
 
+    def names(self) -> tuple[str, ...]:
+        """What it calls its images; an empty name for each that has none."""
+        ...
 
-def _archive(image: Image, path: str, named: Named) -> None:
-    target = Path(path)
-    if "{image}" in path:
-        target = Path(path.replace("{image}", named.image))
-    archive.write(image, target, named.reference)
+    def read(self, name: str) -> StoredImage:
+        """The image of a name.
 
-
-WRITERS: dict[str, Callable[[Image, str, Named], None]] = {
-    "oci": _layout,
-    "oci-archive": _archive,
-    "docker-archive": _archive,
-    "docker": lambda image, path, named: engine.load_docker(image, named.reference),
-    "podman": lambda image, path, named: engine.load_podman(image, named.reference),
-}
+        Raises:
+            UsageError: there is none.
+        """
+        ...
 
 
 def parse_target(text: str) -> Target:
@@ -63,30 +75,206 @@ def parse_target(text: str) -> Target:
         UsageError: there is no such way out.
     """
     kind, colon, path = text.partition(":")
-    if kind not in WRITERS or not colon:
-        raise UsageError(f"there is no way out {text!r}", f"there are: {', '.join(f'{name}:' for name in WRITERS)}")
-    if kind.startswith(("oci", "docker-")) and not path:
-        raise UsageError(f"{kind}: wants a path", f"say {kind}:out")
+    if kind not in KINDS or not colon:
+        raise UsageError(f"there is no way out {text!r}", f"there are: {', '.join(f'{name}:' for name in KINDS)}")
+    if kind in ("docker", "podman"):
+        if path:
+            raise UsageError(f"{text!r}: images keep their names in {kind}", f"say {kind}:")
+    elif not path:
+        raise UsageError(f"{kind}: wants a path", f"say {kind}:out" + (".tar" if "archive" in kind else ""))
     return Target(kind, path)
 
 
-def write(image: Image, target: Target, named: Named) -> None:
-    """Write an image to a target."""
-    WRITERS[target.kind](image, target.path, named)
+def require(targets: Sequence[Target], images: Sequence[str], store: Store) -> None:
+    """See that images can be written to targets, before any is made.
+
+    Raises:
+        UsageError: a target cannot take them.
+        EngineError: an engine does not answer.
+    """
+    for target in targets:
+        if target.kind in _ONE_IMAGE and len(images) > 1 and target.of("") == target:
+            raise UsageError(
+                f"{target} takes one image, here are {len(images)}",
+                f"say {target.kind}:{_with_name(target.path)}, which is one of its own for each, or oci:DIR",
+            )
+        if target.kind in ("docker", "podman"):
+            _engine(target.kind, store)
+            continue
+        for image in images:
+            _require_path(target.of(image))
+
+
+def write(image: Image, target: Target, named: Named, store: Store, reporter: Reporter) -> None:
+    """Write an image to a target, whole or not at all.
+
+    Raises:
+        ImageError: it cannot be written there.
+        EngineError: the engine refuses it.
+    """
+    target = target.of(named.image)
+    path = Path(target.path)
+    try:
+        match target.kind:
+            case "oci":
+                oci_layout.write(image, path, named.reference, named.annotations, named.lock)
+            case "dir":
+                directory.write(image, path)
+            case "docker" | "podman":
+                _engine(target.kind, store).load(image, named.reference, reporter)
+            case _:
+                archive.write(image, path, named.reference)
+    except OSError as error:
+        raise ImageError(f"{named.reference} cannot be written to {target}: {error.strerror or error}") from None
 
 
 def read(text: str, store: Store) -> Image:
-    """An image from where it lies: ``oci:DIR[:REFERENCE]``, an archive, or a name in ``oci:out``.
+    """An image from where it lies: the newest that fits.
 
     Raises:
-        ImageError: there is none.
+        UsageError: there is none, or several images that are not one's releases.
+        ImageError: it is damaged.
     """
+    found = read_stored(text, store)
+    return parsed(found)
+
+
+def parsed(stored: StoredImage) -> Image:
+    """A stored image, if its documents can be read.
+
+    Raises:
+        ImageError: they cannot.
+    """
+    for what, data in (("manifest", stored.manifest), ("config", stored.config)):
+        if not data:
+            raise ImageError(f"{stored.name}: its {what} is missing", f"`imgbuild validate {stored.name}` says more")
+    try:
+        return oci.image(stored.manifest, stored.config, stored.blobs)
+    except ImageError as error:
+        raise ImageError(f"{stored.name}: {error.message}", f"`imgbuild validate {stored.name}` says more") from None
+
+
+def read_stored(text: str, store: Store) -> StoredImage:
+    """An image as it lies there, unchecked: the newest that fits.
+
+    Its name is what it is called on the command line: ``oci:out:nova-api:31.0.0-r3``.
+
+    Raises:
+        UsageError: there is none, or several images that are not one's releases.
+        ImageError: the place is damaged.
+    """
+    place, prefix, asked = _place(text, store)
+    return _read(place, prefix, naming.newest(asked, _names(text, place, asked), text))
+
+
+def read_chosen(text: str, store: Store) -> Iterator[StoredImage]:
+    """The newest image that fits; of a place without a name, all its images.
+
+    Raises:
+        UsageError: there is none.
+        ImageError: the place is damaged.
+    """
+    place, prefix, asked = _place(text, store)
+    names = _names(text, place, asked)
+    for name in names[-1:] if asked else names:
+        yield _read(place, prefix, name)
+
+
+def releases(text: str, store: Store) -> tuple[str, ...]:
+    """What fits, as it is called on the command line, oldest first.
+
+    Raises:
+        UsageError: there is none.
+        ImageError: the place is damaged.
+    """
+    place, prefix, asked = _place(text, store)
+    return tuple(_called(prefix, name) for name in _names(text, place, asked))
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    folder: Path
+
+    def names(self) -> tuple[str, ...]:
+        return ("",)
+
+    def read(self, name: str) -> StoredImage:
+        return directory.read(self.folder)
+
+
+def _names(text: str, place: Place, asked: str) -> tuple[str, ...]:
+    """What is meant in a place, oldest first."""
+    names = naming.matching(asked, place.names())
+    if not names and not asked:
+        raise UsageError(f"{text} has no images")
+    # A digest or an engine's ID is no name: the place itself may know it.
+    return names or (asked,)
+
+
+def _place(text: str, store: Store) -> tuple[Place, str, str]:
+    """The place that a text names, how names in it begin, and what is asked of it."""
     kind, colon, rest = text.partition(":")
-    if kind in ("oci-archive", "docker-archive") and colon:
-        return archive.read(Path(rest), store)
-    if kind in ("docker", "podman") and colon:
-        raise UsageError(f"{kind}: images are not read back yet", "save one to an archive: docker-archive:FILE")
-    if kind == "oci" and colon:
-        folder, _, reference = rest.partition(":")
-        return oci_layout.read(Path(folder), reference)
-    return oci_layout.read(Path("out"), text)
+    if not colon or kind not in KINDS:
+        if Path(text).exists() and (os.sep in text or Path(text).is_file()):
+            raise UsageError(
+                f"{text!r} is a path, not an image", f"say docker-archive:{text}, oci:{text} or dir:{text}"
+            )
+        if not (Path(DEFAULT) / "index.json").exists():
+            raise UsageError(f"there is no image {text!r}: there is no OCI layout ./{DEFAULT}", "run `imgbuild build`")
+        return oci_layout.at(Path(DEFAULT)), "", text
+    if kind in ("docker", "podman"):
+        return _engine(kind, store), f"{kind}:", rest
+    if not rest:
+        raise UsageError(f"{kind}: wants a path")
+    path, asked = _path(rest)
+    prefix = f"{kind}:{path}"
+    match kind:
+        case "oci":
+            return oci_layout.at(path), prefix, asked
+        case "dir":
+            return _Directory(path), prefix, ""
+        case _:
+            return archive.at(path, store), prefix, asked
+
+
+def _path(rest: str) -> tuple[Path, str]:
+    """The path and the name of ``PATH[:NAME]``; paths may have colons too."""
+    parts = rest.split(":")
+    for end in range(len(parts), 0, -1):
+        if (path := Path(":".join(parts[:end]))).exists():
+            return path, ":".join(parts[end:])
+    return Path(parts[0]), ":".join(parts[1:])
+
+
+def _read(place: Place, prefix: str, name: str) -> StoredImage:
+    found = place.read(name)
+    return replace(found, name=_called(prefix, found.name))
+
+
+def _called(prefix: str, name: str) -> str:
+    between = ":" if prefix and name and not prefix.endswith(":") else ""
+    return f"{prefix}{between}{name}"
+
+
+def _engine(kind: str, store: Store) -> engine.Engine:
+    return engine.connect("docker" if kind == "docker" else "podman", store)
+
+
+def _with_name(path: str) -> str:
+    found = Path(path)
+    return str(found.with_name(f"{found.stem}-{{image}}{found.suffix}"))
+
+
+def _require_path(target: Target) -> None:
+    path = Path(target.path)
+    if target.kind == "dir" and not directory.usable(path):
+        raise UsageError(f"{target}: something other than an image is there", "name a folder that is new or empty")
+    if target.kind == "oci" and path.exists() and not path.is_dir():
+        raise UsageError(f"{target}: it is no folder")
+    if "archive" in target.kind:
+        if path.is_dir():
+            raise UsageError(f"{target}: it is a folder", f"say {target.kind}:{path}/{{image}}.tar")
+        if not path.parent.is_dir():
+            raise UsageError(f"{target}: there is no folder {path.parent}", f"make it: mkdir -p {path.parent}")
+        if not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{target}: the folder {path.parent} cannot be written to")

@@ -1,36 +1,40 @@
-"""One archive that is an OCI layout and a docker archive at once: docker, podman and containerd load it."""
+"""Archives: written as an OCI layout and a docker archive at once, which docker, podman and containerd load; read as either."""
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
-import zlib
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
+from builder.errors import ImageError, UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
-from builder.model.image import Image
+from builder.model.image import Blobs, Image
+from builder.tools import files
 from builder.tools.store import Store
+from builder.transports import docker_archive, members, oci_layout
+from builder.transports.blobs import PartBlobs
+from builder.transports.docker_archive import DockerArchive
+from builder.transports.oci_layout import Layout
+
+_PIECE = 1 << 20
 
 
 def write(image: Image, path: Path, reference: str) -> None:
     """Write an image to a file, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            stream(image, file, reference)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with files.replacing(path) as file:
+        for piece in pieces(image, reference):
+            file.write(piece)
 
 
-def stream(image: Image, file: IO[bytes], reference: str) -> None:
-    """Write an image to a stream.
+def pieces(image: Image, reference: str, without: Collection[Digest] = ()) -> Iterator[bytes]:
+    """An archive of an image, as it is made.
 
     Args:
         reference: ``nova-api:31.0.0-r1``.
+        without: layers that are left out, since who reads it has them.
     """
     entry = {
         "mediaType": oci.MANIFEST,
@@ -48,53 +52,76 @@ def stream(image: Image, file: IO[bytes], reference: str) -> None:
             "Layers": [_blob(layer.digest) for layer in image.layers],
         }
     ]
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        _add(archive, "index.json", oci.dump({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [entry]}))
-        _add(archive, "manifest.json", json.dumps(docker).encode())
-        _add(archive, _blob(image.digest), image.manifest)
-        _add(archive, _blob(image.config_digest), image.config)
-        for layer in {layer.digest: layer for layer in image.layers}.values():
-            info = tarfile.TarInfo(_blob(layer.digest))
-            info.size = layer.size
-            with image.blobs.open(layer.digest) as blob:
-                archive.addfile(info, blob)
+    index = oci.dump({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [entry]})
+    yield from _member("oci-layout", len(oci.LAYOUT), [oci.LAYOUT])
+    yield from _member("index.json", len(index), [index])
+    for name, data in (
+        ("manifest.json", json.dumps(docker).encode()),
+        (_blob(image.digest), image.manifest),
+        (_blob(image.config_digest), image.config),
+    ):
+        yield from _member(name, len(data), [data])
+    for layer in {layer.digest: layer for layer in image.layers if layer.digest not in without}.values():
+        yield from _member(_blob(layer.digest), layer.size, _read(image.blobs, layer.digest))
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
-def read(path: Path, store: Store) -> Image:
-    """Read an image back from an archive; its blobs go into the store.
+def at(path: Path, store: Store) -> Layout | DockerArchive:
+    """The images of an archive: an OCI layout's where it is one, else a docker archive's.
 
     Raises:
-        ImageError: it is no such archive.
+        UsageError: there is no file.
+        ImageError: it is no such archive, or is damaged.
     """
-    from builder.errors import ImageError
-
     try:
-        with tarfile.open(path) as archive:
-            documents: dict[str, bytes] = {}
-            for info in archive:
-                if info.isreg() and info.name in ("index.json", "manifest.json"):
-                    documents[info.name] = archive.extractfile(info).read()  # type: ignore[union-attr]
-                elif info.isreg() and info.name.startswith("blobs/sha256/"):
-                    with store.writing() as writer:
-                        source = archive.extractfile(info)
-                        while source and (piece := source.read(1 << 20)):
-                            writer.write(piece)
-        entry = json.loads(documents["index.json"])["manifests"][0]
-        manifest = store.read(Digest.parse(entry["digest"]))
-        config = store.read(Digest.parse(json.loads(manifest)["config"]["digest"]))
+        file = path.open("rb")
     except FileNotFoundError:
-        raise ImageError(f"there is no archive {path}") from None
-    except (tarfile.TarError, EOFError, zlib.error, KeyError, ValueError, IndexError, TypeError) as error:
-        raise ImageError(f"{path} is no OCI archive: {error}") from None
-    return oci.image(manifest, config, store)
+        raise UsageError(f"there is no archive {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder", f"say oci:{path} or dir:{path}") from None
+    return of(file, str(path), store)
+
+
+def of(file: BinaryIO, place: str, store: Store) -> Layout | DockerArchive:
+    """The images of an archive in a file that is theirs from now on.
+
+    Args:
+        place: what messages call it.
+        store: where a compressed archive is unpacked, for as long as it is used.
+    """
+    found = members.of(file, place, store)
+    index = found.read("index.json", place)
+    if index is not None:
+        parts = {
+            Digest("sha256:" + name.removeprefix("blobs/sha256/")): part
+            for name, part in found.parts.items()
+            if name.startswith("blobs/sha256/")
+        }
+        return oci_layout.layout(index, PartBlobs(found.file, parts), place)
+    manifest = found.read("manifest.json", place)
+    if manifest is None:
+        raise ImageError(f"{place} is no image archive: it has neither index.json nor manifest.json")
+    return docker_archive.archive(manifest, found, place)
 
 
 def _blob(digest: Digest) -> str:
     return f"blobs/sha256/{digest.hex}"
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def _read(blobs: Blobs, digest: Digest) -> Iterator[bytes]:
+    with blobs.open(digest) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _member(name: str, size: int, data: Iterable[bytes]) -> Iterator[bytes]:
     info = tarfile.TarInfo(name)
-    info.size = len(data)
-    archive.addfile(info, io.BytesIO(data))
+    info.size = size
+    yield info.tobuf(tarfile.PAX_FORMAT)
+    written = 0
+    for piece in data:
+        written += len(piece)
+        yield piece
+    if written != size:
+        raise ImageError(f"{name} has {written} bytes, not {size}", "run `imgbuild validate`, then build again")
+    yield b"\0" * (-size % tarfile.BLOCKSIZE)

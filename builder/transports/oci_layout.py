@@ -4,52 +4,131 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from builder.errors import ImageError
+from builder.errors import ImageError, UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
-from builder.model.image import Image
+from builder.model.image import Blobs, Image, StoredImage
 from builder.tools import files
+from builder.transports import blobs as blobs_
+from builder.transports import naming
 
 LOCK = "org.imgbuild.lock"
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_DEPTH = 4
+
+
+class LayoutBlobs(blobs_.FolderBlobs):
+    """The blobs of a layout."""
+
+    def __init__(self, layout: Path) -> None:
+        super().__init__(layout / "blobs" / "sha256")
 
 
 @dataclass(frozen=True, slots=True)
-class LayoutBlobs:
-    """The blobs of a layout."""
+class Entry:
+    """An image that an index names.
 
-    folder: Path
+    Attributes:
+        name: empty if it has none.
+    """
 
-    def path(self, digest: Digest) -> Path:
-        """Where they lie."""
-        return self.folder / "blobs" / "sha256" / digest.hex
+    name: str
+    digest: Digest
 
-    def open(self, digest: Digest) -> BinaryIO:
-        """The bytes of a digest."""
-        try:
-            return self.path(digest).open("rb")
-        except FileNotFoundError:
-            raise KeyError(digest) from None
 
-    def read(self, digest: Digest) -> bytes:
-        """The bytes of a small blob.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The images of a layout in a folder or an archive.
+
+    Attributes:
+        place: what messages call it.
+    """
+
+    place: str
+    entries: tuple[Entry, ...]
+    blobs: Blobs
+
+    def names(self) -> tuple[str, ...]:
+        """What it calls its images."""
+        return tuple(entry.name for entry in self.entries)
+
+    def read(self, name: str) -> StoredImage:
+        """The image of a name or a digest.
 
         Raises:
-            ImageError: it is not there.
+            UsageError: there is none.
+            ImageError: it is missing or damaged.
         """
+        found = next((entry for entry in self.entries if name in (entry.name, entry.digest)), None)
+        if found is None:
+            names = ", ".join(sorted(filter(None, self.names()))) or "nothing"
+            raise UsageError(f"{self.place} has no image {name!r}", f"there are: {names}")
+        manifest = self._document(found.digest)
+        config_digest = oci.config_digest(manifest)
+        config = self._document(config_digest) if config_digest else b""
+        return StoredImage(found.name, manifest, config, self.blobs, found.digest)
+
+    def _document(self, digest: Digest) -> bytes:
         try:
-            with self.open(digest) as file:
-                return file.read()
+            with self.blobs.open(digest) as file:
+                return blobs_.document(file, self.place)
         except KeyError:
-            raise ImageError(f"{self.folder}: the blob {digest} is missing") from None
+            return b""
+
+
+def layout(index: bytes, blobs: Blobs, place: str) -> Layout:
+    """The images that an index names; of an index for several machines, the one for this.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        entries = tuple(_entries(oci.parse(index), blobs, "", _DEPTH))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ImageError(f"{place}: its index.json is damaged: {error}") from None
+    return Layout(place, entries, blobs)
+
+
+def at(folder: Path) -> Layout:
+    """The images of a layout in a folder.
+
+    Raises:
+        UsageError: there is none.
+        ImageError: it is damaged.
+    """
+    try:
+        with (folder / "index.json").open("rb") as file:
+            index = blobs_.document(file, str(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{folder} is no OCI layout: it has no index.json") from None
+    return layout(index, LayoutBlobs(folder), str(folder))
+
+
+def references(folder: Path) -> dict[str, Digest]:
+    """What the index names.
+
+    Raises:
+        UsageError: there is no layout.
+        ImageError: it is damaged.
+    """
+    return {entry.name: entry.digest for entry in at(folder).entries if entry.name}
+
+
+def read(folder: Path, reference: str = "") -> Image:
+    """An image, the newest that fits; the only one if none is named.
+
+    Raises:
+        UsageError: there is none.
+        ImageError: it is damaged.
+    """
+    found = at(folder)
+    stored = found.read(naming.newest(reference, found.names(), str(folder)))
+    return oci.image(stored.manifest, stored.config, stored.blobs)
 
 
 def write(
@@ -82,67 +161,52 @@ def write(
             return image.digest
         for digest in dict.fromkeys(missing):
             blobs.path(digest).unlink(missing_ok=True)
-            _copy(image, digest, blobs.path(digest))
+            blobs_.copy(image, digest, blobs.path(digest))
         for digest, data in lost:
             files.write(blobs.path(digest), data)
         others = [one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) != reference]
         key = lambda one: (one.get("annotations") or {}).get(oci.REF_NAME, "")  # noqa: E731
         index["manifests"] = sorted([*others, entry], key=key)
-        files.write(folder / "oci-layout", _LAYOUT)
+        files.write(folder / "oci-layout", oci.LAYOUT)
         files.write(folder / "index.json", oci.dump(index))
     return image.digest
 
 
-def references(folder: Path) -> dict[str, Digest]:
-    """What the index names.
-
-    Raises:
-        ImageError: it is no layout.
-    """
-    if not (folder / "index.json").exists():
-        raise ImageError(f"{folder} is no OCI layout: it has no index.json")
-    try:
-        entries = _index(folder)["manifests"]
-        return {one["annotations"][oci.REF_NAME]: Digest.parse(one["digest"]) for one in entries}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ImageError(f"{folder}: its index.json is damaged: {error}") from None
-
-
-def read(folder: Path, reference: str = "") -> Image:
-    """An image by reference (``nova-api:31.0.0-r1``), image name, or digest; the only one if none is named.
-
-    Raises:
-        ImageError: there is none, or several.
-    """
-    known = references(folder)
-    matching = {
-        name: digest
-        for name, digest in known.items()
-        if not reference or reference in (name, name.split(":")[0], digest)
-    }
-    if len(set(matching.values())) != 1:
-        names = ", ".join(sorted(matching or known)) or "nothing"
-        said = f"has no image {reference!r}" if not matching else f"has several images {reference!r}"
-        raise ImageError(f"{folder} {said}", f"there are: {names}")
-    blobs = LayoutBlobs(folder)
-    manifest = blobs.read(next(iter(matching.values())))
-    try:
-        config = blobs.read(Digest.parse(json.loads(manifest)["config"]["digest"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ImageError(f"{folder}: the manifest of {reference} is damaged: {error}") from None
-    return oci.image(manifest, config, blobs)
+def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]:
+    if not isinstance(index["manifests"], list) or not depth:
+        raise ValueError("it is no image index")
+    for one in index["manifests"]:
+        digest = Digest.parse(one["digest"])
+        called = str((one.get("annotations") or {}).get(oci.REF_NAME) or name)
+        if one.get("mediaType") not in (oci.INDEX, oci.DOCKER_LIST):
+            yield Entry(called, digest)
+            continue
+        try:
+            with blobs.open(digest) as file:
+                inner = oci.parse(blobs_.document(file, digest))
+        except KeyError:
+            raise ValueError(f"the index {digest} is missing") from None
+        machine = os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64")
+        fits = [x for x in inner["manifests"] if (x.get("platform") or {}).get("architecture") == machine]
+        yield from _entries({"manifests": fits or inner["manifests"][:1]}, blobs, called, depth - 1)
 
 
 def _index(folder: Path) -> dict[str, Any]:
     try:
-        data = json.loads((folder / "index.json").read_bytes())
+        data: Any = oci.parse((folder / "index.json").read_bytes())
     except FileNotFoundError:
         return {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": []}
     except ValueError as error:
         raise ImageError(
             f"{folder}: its index.json is damaged: {error}", "move the folder away and build again"
         ) from None
-    if not isinstance(data, dict) or not isinstance(data.get("manifests"), list):
+    if (
+        not isinstance(data, dict)
+        or not isinstance(data.get("manifests"), list)
+        or not all(
+            isinstance(one, dict) and isinstance(one.get("annotations") or {}, dict) for one in data["manifests"]
+        )
+    ):
         raise ImageError(f"{folder}: its index.json is no image index")
     return data
 
@@ -160,22 +224,10 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 def _sweep(folder: Path) -> None:
     # What is half written lies under such names: nobody else writes now, so it is left over from a run that was killed.
-    for place in (folder, folder / "blobs" / "sha256"):
-        for path in place.glob(".*"):
+    for pattern in (".index.json.*", ".oci-layout.*", "blobs/sha256/.*"):
+        for path in folder.glob(pattern):
             path.unlink()
 
 
 def _whole(path: Path, size: int) -> bool:
     return path.exists() and path.stat().st_size == size
-
-
-def _copy(image: Image, digest: Digest, target: Path) -> None:
-    with image.blobs.open(digest) as source:
-        name = getattr(source, "name", None)
-        if isinstance(name, str):
-            # The store's file and ours may be one: both are never written again.
-            with contextlib.suppress(OSError):
-                os.link(name, target)
-                return
-        with files.replacing(target) as file:
-            shutil.copyfileobj(source, file, 1 << 20)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builder import contents, validate
-from builder.errors import ImageError, MakeError
-from builder.formats import deb, lockfile, oci
+from builder.errors import MakeError
+from builder.formats import deb, lockfile
 from builder.formats.tar import Entry, layer_writer
 from builder.model.digest import Digest
-from builder.model.image import Image
 from builder.model.lock import Grouping, Lock, LockedPackage, LockedSource, LockedUser, LockFile, Revision
 from builder.tools.store import Store
-from builder.transports import archive, oci_layout
 from dsl.errors import DefinitionError
-from tests.kit.images import random_image
 
 
 def package(name: str, source: str = "", version: str = "1") -> LockedPackage:
@@ -133,74 +128,3 @@ def test_a_damaged_lock_is_told(tmp_path: Path, old: str, new: str) -> None:
     path.write_text(lockfile.text(lock_file()).replace(old, new))
     with pytest.raises(DefinitionError):
         lockfile.read(path)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_layout_reads_back(tmp_path: Path, seed: int) -> None:
-    image = random_image(Store(tmp_path / "store"), layers=3, seed=seed)
-    folder = tmp_path / "out"
-    oci_layout.write(image, folder, "web:1.0-r1")
-    oci_layout.write(random_image(Store(tmp_path / "store"), layers=2, seed=99), folder, "other:1.0-r1")
-    again = oci_layout.read(folder, "web")
-    assert again == image
-    assert validate.image(again) == ()
-    assert oci_layout.references(folder)["web:1.0-r1"] == image.digest
-    with pytest.raises(ImageError):
-        oci_layout.read(folder, "nothing")
-
-
-def test_an_archive_reads_back(tmp_path: Path) -> None:
-    image = random_image(Store(tmp_path / "store"), layers=3, seed=1)
-    archive.write(image, tmp_path / "image.tar", "web:1.0-r1")
-    assert archive.read(tmp_path / "image.tar", Store(tmp_path / "other")) == image
-
-
-def test_a_changed_byte_is_found(tmp_path: Path) -> None:
-    image = random_image(Store(tmp_path / "store"), layers=3, seed=1)
-    oci_layout.write(image, tmp_path / "out", "web:1")
-    path = oci_layout.LayoutBlobs(tmp_path / "out").path(image.layers[1].digest)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.unlink()
-    path.write_bytes(data)
-    (fault,) = validate.image(oci_layout.read(tmp_path / "out", "web"))
-    assert fault.where == image.layers[1].digest
-
-
-def test_wrong_documents_are_found(tmp_path: Path) -> None:
-    image = random_image(Store(tmp_path), layers=2, seed=1)
-    config = json.loads(image.config)
-    config["history"] = []
-    wrong = Image(image.manifest, oci.dump(config), image.layers, image.blobs)
-    assert {fault.where for fault in validate.image(wrong)} == {"config"}
-    assert len(validate.image(wrong)) == 2
-
-
-def test_images_are_compared(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    old, new = random_image(store, layers=3, seed=1), random_image(store, layers=4, seed=1)
-    found = contents.difference(old, new)
-    assert len(found.layers_new) == 1
-    assert found.layers_gone == ()
-    assert found.bytes_new == found.layers_new[0].size
-
-
-def test_a_layout_is_mended(tmp_path: Path) -> None:
-    image = random_image(Store(tmp_path / "store"), layers=2, seed=1)
-    folder = tmp_path / "out"
-    oci_layout.write(image, folder, "web:1")
-    blobs = oci_layout.LayoutBlobs(folder)
-    blobs.path(image.config_digest).unlink()
-    blobs.path(image.layers[0].digest).unlink()
-    blobs.path(image.layers[0].digest).write_bytes(b"x")
-    oci_layout.write(image, folder, "web:1")
-    assert validate.image(oci_layout.read(folder)) == ()
-
-
-def test_a_cut_off_archive_is_told(tmp_path: Path) -> None:
-    image = random_image(Store(tmp_path / "store"), layers=3, seed=1)
-    path = tmp_path / "image.tar"
-    archive.write(image, path, "web:1")
-    path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(ImageError, match="no OCI archive"):
-        archive.read(path, Store(tmp_path / "other"))

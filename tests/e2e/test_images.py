@@ -30,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[st
 def test_it_is_valid(built: tuple[Path, Path, dict[str, object]]) -> None:
     out, cache, image = built
     result = imgbuild("validate", f"oci:{out}", cache=cache)
-    assert (result.code, result.output) == (0, f"oci:{out}: valid\n")
+    assert (result.code, result.output) == (0, f"oci:{out}:memcached:{image['tag']}: valid\n")
     inspected = subprocess.run(
         ["skopeo", "inspect", f"oci:{out}:memcached:{image['tag']}"], capture_output=True, check=True
     )

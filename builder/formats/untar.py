@@ -1,0 +1,89 @@
+"""Layers read as tars, forward only: entries as they come, every byte accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from builder.formats import compress
+from builder.model.digest import Digest
+
+ERRORS: tuple[type[Exception], ...] = (*compress.ERRORS, tarfile.TarError)
+"""What reading damaged layers raises."""
+_PIECE = 1 << 20
+_HEADERS_LIMIT = 16 << 20
+
+
+class Forward:
+    """A file that is only ever read forward; skipping reads.
+
+    Attributes:
+        size: how much has been read.
+    """
+
+    def __init__(self, file: BinaryIO, *, hashing: bool = False) -> None:
+        self._file = file
+        self._hash = hashlib.sha256() if hashing else None
+        self._last = b""
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        """As a file's."""
+        if size > _HEADERS_LIMIT:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        data = self._file.read(size)
+        while 0 < len(data) < size and (more := self._file.read(size - len(data))):
+            data += more
+        if self._hash:
+            self._hash.update(data)
+        self.size += len(data)
+        self._last = data
+        return data
+
+    def seek(self, position: int) -> int:
+        """Skip to a place further on."""
+        while position > self.size and self.read(min(position - self.size, _PIECE)):
+            pass
+        return self.size
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self.size
+
+    @property
+    def last(self) -> bytes:
+        """What was read last: after the entries of a tar, the block that ends it."""
+        return self._last
+
+    @property
+    def digest(self) -> Digest:
+        """Of what has been read."""
+        assert self._hash
+        return Digest.from_hex(self._hash.hexdigest())
+
+
+def entries(file: Forward) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
+    """The entries of a tar and, of files, their bytes.
+
+    Raises:
+        tarfile.TarError: it is damaged or ends before its end.
+    """
+    with tarfile.open(fileobj=cast("BinaryIO", file), mode="r:", errorlevel=0) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]
+            yield info, cast("BinaryIO", archive.extractfile(info)) if info.isreg() else None
+    # tarfile takes whatever is no header for the end.
+    if len(file.last) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it ends before its end")
+    if file.last.strip(b"\0"):
+        raise tarfile.ReadError("a header is damaged")
+    while data := file.read(_PIECE):
+        if data.strip(b"\0"):
+            raise tarfile.ReadError("something follows its end")
+
+
+def opened(file: BinaryIO, media_type: str) -> Forward:
+    """A layer's tar."""
+    return Forward(compress.decompressed(file, compress.of_media_type(media_type)))

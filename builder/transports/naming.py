@@ -1,0 +1,85 @@
+"""Which image is meant: by its name, its version or its whole tag, the newest where several fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from builder.errors import UsageError
+
+_RELEASE = re.compile(r"(?P<version>.+?)(-r(?P<revision>[0-9]+)|-(?P<dev>dev))?")
+_NEAR = ("docker.io/library/", "docker.io/", "localhost/")
+
+
+def matching(asked: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The references that are meant, oldest first.
+
+    Args:
+        asked: nothing for all; ``nova-api``, ``nova-api:31.0`` (any release of it) or ``nova-api:31.0.0-r3``.
+        known: references as a place has them: ``nova-api:31.0.0-r3``, an engine's with their registry.
+    """
+    names = tuple(dict.fromkeys(known))
+    if asked in names:
+        return (asked,)
+    name, tag = split(asked)
+    exact = [one for one in names if split(one) == (name, tag)]
+    if exact:
+        return tuple(exact[:1])
+    return tuple(sorted((one for one in names if _fits(name, tag, *split(one))), key=age))
+
+
+def newest(asked: str, known: Iterable[str], place: str) -> str:
+    """The newest reference that is meant; what was asked itself if none fits, since it may be a digest.
+
+    Raises:
+        UsageError: several images are meant.
+    """
+    names = matching(asked, known)
+    several = images(names)
+    if len(several) > 1:
+        raise UsageError(f"{place} has several images", f"there are: {', '.join(several)}")
+    return names[-1] if names else asked
+
+
+def images(references: Iterable[str]) -> tuple[str, ...]:
+    """The names of images among references, sorted."""
+    return tuple(sorted({split(one)[0] for one in references}))
+
+
+def split(reference: str) -> tuple[str, str]:
+    """Name and tag; the registries that engines add to a bare name are left out."""
+    name, colon, tag = reference.rpartition(":")
+    if not colon or "/" in tag:
+        name, tag = reference, ""
+    for prefix in _NEAR:
+        name = name.removeprefix(prefix)
+    return name, tag
+
+
+def age(reference: str) -> tuple[Any, ...]:
+    """A key that sorts references of one image, oldest first: ``-dev`` before all releases, ``r9`` before ``r10``."""
+    name, tag = split(reference)
+    found = _RELEASE.fullmatch(tag)
+    if not found:
+        return (name, True, (), 0, reference)
+    return (name, not found["dev"], _version(found["version"]), int(found["revision"] or 0), reference)
+
+
+def _fits(name: str, tag: str, its_name: str, its_tag: str) -> bool:
+    if not name:
+        return True
+    if name != its_name:
+        return False
+    return not tag or re.fullmatch(rf"{re.escape(tag)}(\.[0-9].*|-.*)?", its_tag) is not None
+
+
+def _version(text: str) -> tuple[tuple[int, int, str], ...]:
+    # Digits count as numbers; what follows a dash comes before the version itself (31.0.0-rc1), all else after it.
+    parts = []
+    for part in re.findall(r"[0-9]+|[^0-9]+", text):
+        if part.isdigit():
+            parts.append((2, int(part), ""))
+        else:
+            parts.append((0 if part.startswith("-") else 3, 0, part))
+    return (*parts, (1, 0, ""))
