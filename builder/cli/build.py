@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from builder.cli import output
 from builder.cli.options import Common, common, jobs_option, targets
+
+if TYPE_CHECKING:
+    from builder.pipeline.building import Built
 
 
 @click.command("build")
@@ -26,6 +31,9 @@ def command(
       imgbuild build nova                     six images into ./out
       imgbuild build nova/nova-api --to docker:
       imgbuild build --all --locked           in a pipeline
+      docker run $(imgbuild build memcached -q --to docker:)
+
+    With -q it prints the names of images that were built, and nothing else.
     """
     from builder.pipeline import building
     from builder.pipeline.edges import Edges
@@ -43,6 +51,11 @@ def command(
         for image in built:
             if image.error and image.log:
                 click.echo(f"{image.image}: {image.status}, see {image.log}", err=True)
+        if common.verbosity < 0:
+            for image in built:
+                if image.digest:
+                    print(f"{image.image}:{image.tag}")
+            return _code(built)
         rows = [
             (
                 f"{image.image}:{image.tag}".rstrip(":"),
@@ -55,5 +68,9 @@ def command(
             for image in built
         ]
         print(output.table(rows, ("IMAGE", "STATUS", "LAYERS", "SIZE", "TIME", "DIGEST")))
+    return _code(built)
+
+
+def _code(built: tuple[Built, ...]) -> int:
     codes = {image.error.exit_code for image in built if image.error}
     return codes.pop() if len(codes) == 1 else int(bool(codes))

@@ -1,0 +1,151 @@
+"""The README and its like, followed to the letter in a fresh copy of the repository."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.engines import Docker
+from tests.kit.project import ROOT
+
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md"))
+)
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = {
+    "./run-tests": "these tests",
+    "./imgbuild build nova ": "the whole of nova is built by other tests",
+}
+"""Lines that are not run here, and why."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (ROOT / document.parent / target).exists(), target
+
+
+def test_the_two_commands_are_told() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert all(line.strip() in text for line in SHOWN)
+
+
+def test_the_license_is_there_and_named() -> None:
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for all documents."""
+    return tmp_path_factory.mktemp("readme-cache")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A fresh copy of the repository, which finds its libraries there already."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    copy = tmp_path / "a clone"
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    os.utime(copy / "pyproject.toml", (0, 0))
+    (copy / ".venv").symlink_to((ROOT / ".venv").resolve())
+    return copy
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def _page(port: int) -> str:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+@contextlib.contextmanager
+def _followed(document: str, checkout: Path, cache: Path, docker: Docker) -> Iterator[tuple[str, int]]:
+    """Run a document's blocks in one shell: its output, and the port that stands for the one that is published."""
+    port = _free_port()
+    lines = "\n".join(BLOCK.findall((checkout / document).read_text())).splitlines()
+    script = "\n".join(line for line in lines if not line.startswith(tuple(SHOWN)))
+    script = re.sub(r"--publish (\d+):", f"--publish 127.0.0.1:{port}:", script)
+    assert script, "it has something to run"
+    place = checkout.parent / "somewhere"
+    place.mkdir()
+    environment = os.environ | {
+        "DOCKER_HOST": docker.host, "XDG_CACHE_HOME": str(cache), "PATH": f"{checkout}:{os.environ['PATH']}",
+    }  # fmt: skip
+    environment.pop("PYTHONPATH", None)
+    try:
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=place if document.startswith("docs/") else checkout,
+            env=environment, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stdout + result.stderr
+        yield result.stdout, port
+    finally:
+        for name in docker("ps", "--quiet", "--all").split():
+            docker("rm", "--force", name)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("document", "page"),
+    [
+        ("README.md", "<h1>Hello</h1>"),
+        ("examples/web/README.md", "<title>"),
+        ("examples/own-program/README.md", "Hello"),
+    ],
+)
+def test_what_serves_a_page(document: str, page: str, checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed(document, checkout, cache, docker) as (_, port):
+        assert page in _page(port)
+
+
+@pytest.mark.e2e
+def test_a_database(checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed("examples/database/README.md", checkout, cache, docker) as (output, _):
+        assert "PostgreSQL 17" in output
+    docker("volume", "rm", "data")
+
+
+@pytest.mark.e2e
+def test_a_site(checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed("examples/site-overlay/README.md", checkout, cache, docker) as (output, _):
+        assert re.search(r"^web:\S+-acme-r\d+ ", output, re.MULTILINE)
+        assert "acme/overlay.yaml" in output
+
+
+@pytest.mark.e2e
+def test_an_own_repo(checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed("docs/own-repo.md", checkout, cache, docker) as (output, _):
+        assert "wrote " in output
+        assert "memcached" in output
+        assert (checkout.parent / "somewhere/memcached/out/index.json").exists()
