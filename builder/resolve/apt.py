@@ -234,13 +234,14 @@ class AptRoot:
             sha256 = Digest.of(data).hex
             stanzas.append(f"{control.stanza}Filename: ./{path.name}\nSize: {len(data)}\nSHA256: {sha256}\n")
         index = "\n".join(stanzas)
+        data = index.encode("utf-8", "surrogateescape")
         # an address of its own for each content: apt would not look again
-        folder = self._root / "debs" / name / Digest.of(index.encode("utf-8", "surrogateescape")).hex[:32]
+        folder = self._root / "debs" / name / Digest.of(data).hex[:32]
         if not folder.exists():
             shutil.rmtree(folder.parent, ignore_errors=True)
             folder.mkdir(parents=True)
         _write(folder / "Packages", index)
-        _write(folder / "Release", apt_config.release_of_debs(name))
+        _write(folder / "Release", apt_config.release_of_debs(name, data))
         return apt_config.folder_source(folder)
 
     def _apt(self, *argv: str, check: bool = True) -> process.Result:

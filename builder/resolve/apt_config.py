@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -60,9 +61,13 @@ def folder_source(folder: Path) -> str:
     return f"Types: deb\nURIs: {uri}\nSuites: ./\nTrusted: yes\n"
 
 
-def release_of_debs(name: str) -> str:
-    """The Release file of such a folder: it tells the source from all others, for its pin."""
-    return f"Origin: imgbuild\nLabel: {name}\nSuite: {name}\nCodename: {name}\n"
+def release_of_debs(name: str, index: bytes) -> str:
+    """The Release file of such a folder: it tells the source from all others, for its pin.
+
+    It names the index: of one that a Release does not name, apt loses sight in every second update.
+    """
+    names = f"Origin: imgbuild\nLabel: {name}\nSuite: {name}\nCodename: {name}\n"
+    return f"{names}SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
 
 
 def _keyring(source: PackageSource, folder: Path) -> Path:

@@ -379,6 +379,16 @@ def test_odd_names_of_files_and_folders_are_found(repo: AptRepo, tmp_path: Path)
     assert Path(debs(own).address(package.path)).is_file()
 
 
+def test_a_folder_is_there_at_every_update(repo: AptRepo, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(repo.add("nova", "3", suite="new"), own)
+    root = AptRoot(Store(tmp_path / "store"), (debs(own),), "amd64", None)
+    for _ in range(3):
+        root.update()
+        assert root.newest(["nova"])["nova"][0] == "3"
+
+
 # this machine
 
 
