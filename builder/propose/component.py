@@ -86,6 +86,7 @@ def text(wanted: Wanted, fields: Mapping[str, str], found: Proposal) -> str:
         "    packages:",
         f"      apt: [{wanted.package}]",
         *_users(wanted, found),
+        *_block("files", found.files, 4),
         *_block("generated", found.generated, 4),
         *([] if found.user else ["    allow:", f"      root: {_flow(found.root)}"]),
         *([_comment(4, "other services of these packages: " + ", ".join(found.others))] if found.others else []),
@@ -104,6 +105,8 @@ def text(wanted: Wanted, fields: Mapping[str, str], found: Proposal) -> str:
             lines += _said(6, "env:", found.env_why)
             lines += [f"        {key}: {_flow(value)}" for key, value in found.env.items()]
     lines += [*_ports(found), *_volumes(found), *_writable(found)]
+    if found.capabilities:
+        lines.append(f"      platform: {{capabilities: {_flow(list(found.capabilities))}}}")
     if found.stop_signal:
         lines += _said(6, f"stop_signal: {found.stop_signal.value}", found.stop_signal.why)
     return "\n".join([*lines, *_block("steps", found.steps, 4)]) + "\n"
@@ -138,8 +141,13 @@ def _block(name: str, value: Any, indent: int) -> list[str]:
 
 
 def _entries(name: str, value: Mapping[str, Any], indent: int) -> list[str]:
-    inside = [" " * (indent + 2) + f"{key}: {_flow(one)}" for key, one in value.items()]
-    return [" " * indent + f"{name}:", *inside]
+    lines = [" " * indent + f"{name}:"]
+    for key, one in value.items():
+        if isinstance(one, str) and "\n" in one:
+            lines += [" " * (indent + 2) + f"{key}: |", *(" " * (indent + 4) + line for line in one.splitlines())]
+        else:
+            lines.append(" " * (indent + 2) + f"{key}: {_flow(one)}")
+    return lines
 
 
 def _comment(indent: int, text: str) -> str:

@@ -66,7 +66,7 @@ def _commands(text: str, names: tuple[str, ...]) -> list[list[str]]:
     known = systemd.assignments(text)
     found = []
     for line in text.splitlines():
-        match = re.search(rf"(?:^|[\s;&|(])(?:/usr/s?bin/)?({'|'.join(names)})\s+(.*)$", line)
+        match = re.search(rf"(?:^|[\s;&|(+!-])(?:(?:/usr)?/s?bin/)?({'|'.join(names)})\s+(.*)$", line)
         if not match or line.lstrip().startswith("#"):
             continue
         call = re.split(r"\s(?:\|\||&&|[0-9]?>|<)|;|\)\s*$", match[2])[0]

@@ -59,6 +59,8 @@ class Proposal:
     env_why: str = ""
     workdir: Said | None = None
     stop_signal: Said | None = None
+    capabilities: tuple[str, ...] = ()
+    files: Mapping[str, Any] = field(default_factory=dict)
     generated: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, Any] = field(default_factory=dict)
     look: tuple[str, ...] = ()
@@ -107,6 +109,8 @@ def propose(name: str, packages: tuple[PackageFiles, ...], services: str = "") -
         env_why=f"/{told['env_file']}" if environment else "",
         workdir=Said(workdir, "WorkingDirectory=") if workdir.startswith("/") and len(workdir) > 1 else None,
         stop_signal=Said(signal, "KillSignal=") if signal and signal != "SIGTERM" else None,
+        capabilities=tuple(told.get("capabilities", ())),
+        files=told.get("files", {}),
         generated=told.get("generated", {}),
         steps=_put_folder(told.get("steps", {}), posixpath.dirname(argv[0]) if argv else ""),
         look=look,
@@ -352,7 +356,12 @@ def _folders(
 
     def add(folder: OwnedFolder, why: str) -> None:
         path = posixpath.normpath(re.sub(r"^/var/(run|lock)(?=/|$)", r"/run/\1", folder.path)).replace("/run/run", "/run")  # fmt: skip
-        if not path.startswith(("/run/", "/var/")) or path in ("/run/lock", "/var/lib", "/var/log", "/var/cache"):
+        if (not path.startswith(("/run/", "/var/")) and path != "/run") or path in (
+            "/run/lock",
+            "/var/lib",
+            "/var/log",
+            "/var/cache",
+        ):
             return
         if path.startswith(("/var/www", "/var/lib/dpkg", "/var/lib/systemd", "/run/systemd")) or "%" in path:
             return
@@ -381,6 +390,10 @@ def _folders(
         add(OwnedFolder(path, owner), "its data")
     for path in told.get("writable", ()):
         add(OwnedFolder(path, owner), "what it writes to")
+    before = "\n".join(unit.all("Service", "ExecStartPre")) if unit else ""
+    for folder in scripts.folders(before):
+        if folder.owner in names:
+            add(folder, "ExecStartPre=")
     for folder in scripts.folders(files.scripts):
         # Only a folder, not a file in one: the payload has it, or it is right below the usual places.
         is_folder = folder.path in files.folders or (folder.path.count("/") == 3 and "." not in folder.path)

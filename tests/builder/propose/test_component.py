@@ -26,6 +26,8 @@ FULL = Proposal(
     env={"A": "no", "LONG": "x" * 130},
     workdir=Said("/srv", "WorkingDirectory="),
     stop_signal=Said("SIGQUIT", "KillSignal="),
+    capabilities=("SETUID",),
+    files={"/etc/web.conf": {"content": "a: 1\n  b\n"}},
     generated={"/etc/key": "one, per machine"},
     steps={"init": {"summary": "first", "command": ["web", "init"]}},
     look=("look " * 40,),
@@ -44,6 +46,8 @@ def test_it_is_a_component_that_checks(proposal: Proposal, tmp_path: Path) -> No
     data = yaml.safe_load(text)
     assert (data["summary"], data["homepage"]) == ("A web: server", "x")
     assert tuple(data["images"]["web"]["run"]["command"]) == proposal.command.value
+    if proposal.files:
+        assert data["images"]["web"]["files"] == proposal.files
     assert max(len(line) for line in text.splitlines()) <= 160
     assert all(line == line.rstrip() for line in text.splitlines())
 

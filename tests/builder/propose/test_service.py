@@ -85,6 +85,12 @@ def test_the_user_that_the_package_makes() -> None:
     assert found.volumes == ((OwnedFolder("/var/lib/web", "_web"), "the user's home"),)
 
 
+def test_folders_that_the_unit_makes_first() -> None:
+    lines = ("ExecStartPre=/bin/mkdir -p /var/log/web", "ExecStartPre=+/bin/chown web:adm /var/log/web")
+    found = _propose(_unit(*lines, "ExecStart=/usr/bin/web", "User=web"))
+    assert found.folders[0] == (OwnedFolder("/var/log/web", "web", "adm"), "ExecStartPre=")
+
+
 def test_the_service_of_the_packages_name_goes_first() -> None:
     other = {"usr/lib/systemd/system/a.service": _unit("ExecStart=/usr/bin/a")}
     once = {"usr/lib/systemd/system/setup.service": _unit("Type=oneshot", "ExecStart=/usr/bin/b")}
@@ -125,7 +131,7 @@ def test_what_is_known_of_a_program() -> None:
 
 def test_the_table_says_only_what_is_asked_of_it() -> None:
     keys = {
-        "command", "add", "drop", "ports", "user", "home", "root", "env_file", "env", "writable", "volumes", "generated",
+        "capabilities", "command", "add", "drop", "ports", "user", "home", "root", "env_file", "env", "writable", "volumes", "files", "generated",
         "steps", "look",
     }  # fmt: skip
     assert {key for said in service.known().values() for key in said} <= keys
