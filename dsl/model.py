@@ -131,7 +131,7 @@ class Source(Node, frozen=True, kw_only=True):
     keyring: Line | None = None
     """Who signs: a keyring that ships (`debian-archive`), or a file beside the definition, as `gpg --export` writes it, with or without `--armor`."""
     fingerprints: tuple[Fingerprint, ...] = ()
-    """Accept only these keys of the keyring; a primary key stands for its subkeys too."""
+    """Accept only these keys of the keyring; they name primary keys, which stand for their subkeys."""
     priority: Annotated[int, Meta(ge=-1, le=2000)] | None = None
     """apt's pin priority of everything from here; 500 if not given. Above 1000 it wins over newer versions that are below."""
     snapshot: Line | None = None

@@ -17,11 +17,12 @@ _CHANGED = "the mirror is being updated, or it is not to be trusted: try again, 
 _FAULTS = (
     (r"does not have a Release file", "there is no such suite at {uri}", "are `apt` and `suites` spelt as sources.list wants them?"),
     (r" 40[137] ", "{uri} wants credentials", "name them in the file that the workspace names by `netrc`; apt_auth.conf(5) tells its form{netrc}"),
-    (r"BADSIG", "it was changed after it was signed", _CHANGED),
+    (r"BADSIG|Message has been manipulated", "it was changed after it was signed", _CHANGED),
     (r"EXPKEYSIG (\S+)|KEYEXPIRED (\S+)", "the key {0} that signs it has expired", "renew the keyring"),
     (r"REVKEYSIG (\S+)", "the key {0} that signs it is revoked", "renew the keyring"),
-    (r"not available: GOODSIG (\S+)", "the key {0} that signs it is in the keyring, but not one of `fingerprints`",
-     "is `fingerprints` up to date? a fingerprint stands for its subkeys too"),
+    (r"key is not live|Expired on", "a key that signs it has expired", "renew the keyring"),
+    (r"not available: GOODSIG|No good signature from required signer", "no key that `fingerprints` names has signed it",
+     "is `fingerprints` up to date? it names primary keys, which stand for their subkeys"),
     (r"NO_PUBKEY (\S+)|Missing key (\w+)", "the keyring {keyring} does not have the key {0} that signs it", _KEYRING),
     (r"Clearsigned file isn't valid", "its InRelease is no signed text", "does the network want a login first?"),
     (r"is expired \((.*?)\)", "its Release file has expired ({0})", _STALE),
@@ -31,7 +32,7 @@ _FAULTS = (
     (r"Failed to fetch (\S+)\s+(.*)", "{1} ({0})", _MIRROR),
     (r"is not signed", "it is not signed", "take a source that is signed; a folder of .deb files (`debs:`) needs no signature"),
 )  # fmt: skip
-"""What apt says, what we say and the way out; of several things said of a suite the first here is told."""
+"""What apt says, with gpgv (Debian 12) or sqv (Debian 13), what we say and the way out; of several the first here is told."""
 
 
 def update_error(said: str, sources: tuple[PackageSource, ...], netrc: Path | None) -> SourceError | None:

@@ -185,13 +185,13 @@ class AptRepo:
     @property
     def fingerprint(self) -> str:
         """Of the key that signs, or of its primary key."""
-        return self._fingerprints()[0]
+        listed = self._gpg("--with-colons", "--list-keys").splitlines()
+        return next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
 
-    def add_subkey(self) -> str:
-        """Sign with a subkey from now on; gives its fingerprint. The keyring has it."""
+    def add_subkey(self) -> None:
+        """Sign with a subkey from now on; the keyring has it."""
         self._gpg("--passphrase", "", "--quick-add-key", self.fingerprint, "ed25519", "sign", "0")
         self._gpg("--yes", "--output", str(self.keyring), "--export")
-        return self._fingerprints()[-1]
 
     def armored_keyring(self) -> Path:
         """The same keyring as text."""
@@ -205,10 +205,6 @@ class AptRepo:
 
     def _file(self, name: str, version: str, suite: str, architecture: str = "all") -> Path:
         return self.folder / "pool" / suite / f"{name}_{version}_{architecture}.deb"
-
-    def _fingerprints(self) -> list[str]:
-        listed = self._gpg("--with-colons", "--list-keys").splitlines()
-        return [line.split(":")[9] for line in listed if line.startswith("fpr:")]
 
     def _gpg(self, *argv: str) -> str:
         words: list[str | Path] = [

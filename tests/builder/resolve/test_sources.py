@@ -85,7 +85,7 @@ FAULTS: Mapping[str, tuple[Callable[[AptRepo], object], dict[str, Any], str, str
     "component": (lambda _: None, {"components": ("main", "contrib")}, "stable: it has no component 'contrib'", "components"),
     "fingerprint": (
         lambda _: None, {"fingerprints": ("A" * 40,)},
-        "stable: the key [0-9A-F]{16} that signs it is in the keyring, but not one of `fingerprints`", "up to date",
+        "test: stable: no key that `fingerprints` names has signed it", "up to date",
     ),
 }  # fmt: skip
 
@@ -141,7 +141,7 @@ def test_what_a_server_refuses_is_told(repo: AptRepo, tmp_path: Path, fault: Fau
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
 def test_a_host_that_does_not_answer_is_told(repo: AptRepo, tmp_path: Path, host: str) -> None:
-    with pytest.raises(SourceError, match=r"test: stable: Could not .* \(http://.*InRelease\)") as raised:
+    with pytest.raises(SourceError, match=r"test: stable: .*(onnect|resolv).* \(http://.*InRelease\)") as raised:
         apt(tmp_path, source(repo, uri=f"http://{host}")).update()
     assert "IMGBUILD_MIRROR" in raised.value.hint
 
@@ -198,18 +198,17 @@ def test_a_keyring_may_be_text_and_keys_are_chosen_by_fingerprint(tmp_path: Path
     both.write_bytes(other.keyring.read_bytes() + repo.keyring.read_bytes())
     for keyring in (repo.armored_keyring(), both):
         apt(tmp_path, source(repo, keyring=keyring, fingerprints=(other.fingerprint, repo.fingerprint))).update()
-        with pytest.raises(SourceError, match=r"not one of `fingerprints`|does not have the key"):
+        with pytest.raises(SourceError, match="no key that `fingerprints` names has signed it"):
             apt(tmp_path, source(repo, keyring=keyring, fingerprints=(other.fingerprint,))).update()
     repo.close()
     other.close()
 
 
-def test_a_fingerprint_stands_for_its_subkeys_and_may_be_one(tmp_path: Path) -> None:
+def test_a_fingerprint_stands_for_its_subkeys(tmp_path: Path) -> None:
     repo = AptRepo(tmp_path / "repo")
-    subkey = repo.add_subkey()
+    repo.add_subkey()
     repo.publish()
-    for fingerprint in (repo.fingerprint, subkey):
-        apt(tmp_path, source(repo, fingerprints=(fingerprint,))).update()
+    apt(tmp_path, source(repo, fingerprints=(repo.fingerprint,))).update()
     repo.close()
 
 
