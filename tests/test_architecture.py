@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("cli",),
     ("pipeline",),
-    ("resolve", "plan", "make", "propose", "contents", "validate"),
+    ("resolve", "plan", "make", "propose", "attest", "contents", "validate"),
     ("transports",),
     ("formats", "tools"),
     ("errors", "report"),

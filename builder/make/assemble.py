@@ -51,4 +51,6 @@ def _described(plan: LayerPlan, layer: Layer) -> Layer:
     if isinstance(plan, PackageLayerPlan):
         annotations[f"{PREFIX}source-packages"] = " ".join(sorted({p.source_package for p in plan.packages}))
         annotations[f"{PREFIX}packages"] = " ".join(f"{p.name}={p.version}" for p in plan.packages)
+        # In the same order: so an image leads to its packages' bytes wherever it lies.
+        annotations[f"{PREFIX}sha256"] = " ".join(p.sha256 for p in plan.packages)
     return replace(layer, annotations=tuple(sorted(annotations.items())))
