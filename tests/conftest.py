@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.engines import Docker, Podman, docker_daemon, podman_service
+from tests.kit.engines import Containerd, Docker, Podman, containerd_daemon, docker_daemon, podman_service
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +20,11 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """A podman for the whole run."""
     with podman_service(tmp_path_factory.mktemp("podman")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    """A containerd for the whole run."""
+    with containerd_daemon(tmp_path_factory.mktemp("containerd")) as engine:
         yield engine

@@ -84,6 +84,10 @@ class Podman(Engine):
     """A podman of our own, with storage, networks and locks apart from the machine's."""
 
 
+class Containerd(Engine):
+    """A containerd of our own, spoken to by ``ctr``."""
+
+
 @contextmanager
 def docker_daemon(folder: Path) -> Iterator[Docker]:
     """A docker daemon with its own data and socket."""
@@ -137,6 +141,20 @@ def podman_service(folder: Path) -> Iterator[Podman]:
             podman("rm", "--all", "--force", "--time=0", check=False)
     podman("unmount", "--all", "--force", check=False)
     subprocess.run(["umount", folder / "graph" / "overlay"], capture_output=True, check=False)
+
+
+@contextmanager
+def containerd_daemon(folder: Path) -> Iterator[Containerd]:
+    """A containerd with its own data and socket."""
+    socket = folder / "containerd.sock"
+    (folder / "config.toml").write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{socket}"\n'
+    )
+    containerd = Containerd("ctr", "--address", str(socket), host=f"unix://{socket}")
+    words = ["containerd", "--config", str(folder / "config.toml")]
+    with _running(words, folder / "containerd.log", lambda: containerd("version", code=True) == "0"):
+        yield containerd
 
 
 @contextmanager
