@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("cli",),
     ("pipeline",),
-    ("resolve", "plan", "make", "propose", "attest", "contents", "validate"),
+    ("resolve", "plan", "make", "propose", "attest", "file_differences", "validate"),
+    ("contents",),
     ("transports",),
     ("formats", "tools"),
     ("errors", "report"),

@@ -13,8 +13,9 @@ from builder.cli.options import Common, common, written
 @click.command("diff")
 @click.argument("old", shell_complete=written)
 @click.argument("new", required=False, shell_complete=written)
+@click.option("--files", is_flag=True, help="Read the layers that differ and say which files do.")
 @common
-def command(common: Common, old: str, new: str | None) -> int:
+def command(common: Common, old: str, new: str | None, files: bool) -> int:
     """Compare two images: packages, layers, bytes; ends with 3 if they differ.
 
     Images are named as for `inspect`. With one name, its two newest releases are compared.
@@ -23,9 +24,10 @@ def command(common: Common, old: str, new: str | None) -> int:
     Examples:
       imgbuild diff nova-api
       imgbuild diff nova-api:31.0.0-r1 nova-api:31.0.0-r2
-      imgbuild diff docker:keystone oci:out:keystone
+      imgbuild diff docker:keystone oci:out:keystone --files
     """
-    from builder import contents, transports
+    from builder import contents, file_differences, transports
+    from builder.cli import differences
     from builder.errors import UsageError
 
     store = common.store()
@@ -41,7 +43,10 @@ def command(common: Common, old: str, new: str | None) -> int:
     kept = first.kept and second.kept
     same = before.digest == after.digest if kept else before.config_digest == after.config_digest
     if common.json:
-        output.print_json({"old": first.name, "new": second.name, "same": same, **asdict(found)})
+        told = {"old": first.name, "new": second.name, "same": same, **asdict(found)}
+        if files:
+            told["files"] = [one.data() for one in file_differences.of(before, after)]
+        output.print_json(told)
     elif same:
         print(f"{first.name} and {second.name} are the same image")
     else:
@@ -56,4 +61,6 @@ def command(common: Common, old: str, new: str | None) -> int:
         print(f"{gone} layers gone, {fresh} new: {output.size(found.bytes_new)} to send")
         for layer in found.layers_new:
             print(f"  {layer.digest[7:19]}  {output.size(layer.size):>9}  {layer.comment}")
+        if files:
+            differences.show(file_differences.of(before, after), before, after, everything=common.verbosity > 0)
     return 0 if same else 3
