@@ -39,7 +39,12 @@ class Common:
         """Who is told of the work: standard error."""
         from builder.cli import output
 
-        return output.reporter(self.verbosity)
+        found = output.reporter(self.verbosity)
+        close = getattr(found, "close", None)
+        if close:
+            # Before an error is told, which stands below what was shown of the work.
+            click.get_current_context().call_on_close(close)
+        return found
 
     def store(self) -> Store:
         """The local store."""

@@ -34,6 +34,12 @@ class Terminal:
             self._bars.stop()
             self._bars = None
 
+    def close(self) -> None:
+        """Take bars away that work left behind when it failed, and give the cursor back."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars, self._tasks = None, {}
+
     def note(self, message: str) -> None:
         """Something worth knowing."""
         self._console.print(message, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import zlib
@@ -126,6 +127,9 @@ _Dumper.add_representer(str, _string)
 
 def _flow(value: Any) -> str:
     """A value on one line, quoted where it must be."""
+    if isinstance(value, str):
+        plain = not yaml.safe_dump({"k": value}, width=10**6, allow_unicode=True).startswith(("k: '", 'k: "', "k: |"))
+        return value if plain else json.dumps(value, ensure_ascii=False)
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
     return text.removesuffix("...\n").strip()
 
@@ -176,21 +180,22 @@ def _users(wanted: Wanted, found: Proposal) -> list[str]:
     if not names:
         return []
     taken = dict(wanted.taken)
-    lines, groups = ["    users:"], []
+    known = {user.name: user for user in (*found.owners, *([found.user] if found.user else []))}
+    lines, groups = ["    users:"], dict[str, int]()
     for name in names:
         uid, why = number(name, taken)
         taken[name] = uid
         said: dict[str, Any] = {"uid": uid}
-        if found.user and name == found.user.name:
-            told = {"home": found.user.home, "shell": found.user.shell, "group": found.user.group}
+        if name in known:
+            told = {"home": known[name].home, "shell": known[name].shell, "group": known[name].group}
             said |= {key: value for key, value in told.items() if value}
-            summary = re.sub(r"[:\n]", " ", found.user.summary)
+            summary = re.sub(r"[:\n]", " ", known[name].summary)
             said |= {"summary": summary} if summary else {}
-            if found.user.group and found.user.group not in base_passwd.GROUPS:
-                gid, _ = number(found.user.group, taken)
-                groups.append(f"      {found.user.group}: {{gid: {gid}}}")
+            if known[name].group and known[name].group not in base_passwd.GROUPS:
+                groups.setdefault(known[name].group, number(known[name].group, taken)[0])
         lines += _said(6, f"{name}: {_flow(said)}", why)
-    return [*lines, *(["    groups:", *groups] if groups else [])]
+    told_groups = [f"      {name}: {{gid: {gid}}}" for name, gid in groups.items() if name not in names]
+    return [*lines, *(["    groups:", *told_groups] if told_groups else [])]
 
 
 def _command(found: Proposal) -> list[str]:

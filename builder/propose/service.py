@@ -45,6 +45,7 @@ class Proposal:
         look: what the reader has to look up, in lines.
         user: None if it runs as root; then ``root`` says why.
         folders: writable ones; ``volumes`` those whose content stays.
+        owners: users that the packages make, beside it: folders may be theirs.
         others: services of the same packages that are not this one.
     """
 
@@ -52,6 +53,7 @@ class Proposal:
     user: SystemUser | None
     user_why: str
     root: str = ""
+    owners: tuple[SystemUser, ...] = ()
     ports: Mapping[str, Said] = field(default_factory=dict)
     volumes: tuple[tuple[OwnedFolder, str], ...] = ()
     folders: tuple[tuple[OwnedFolder, str], ...] = ()
@@ -102,6 +104,7 @@ def propose(name: str, packages: tuple[PackageFiles, ...], services: str = "") -
         user=user,
         user_why=user_why,
         root=root,
+        owners=files.users(),
         ports=ports,
         volumes=volumes,
         folders=folders,
@@ -351,7 +354,8 @@ def _user(
 def _folders(
     unit: Unit | None, told: Mapping[str, Any], user: SystemUser | None, files: _Files
 ) -> tuple[tuple[tuple[OwnedFolder, str], ...], tuple[tuple[OwnedFolder, str], ...]]:
-    owner = user.name if user else "root"
+    said = systemd.specifiers(unit.last("Service", "User"), unit.name) if unit else ""
+    owner = user.name if user else said or "root"
     found: dict[str, tuple[OwnedFolder, str]] = {}
 
     def add(folder: OwnedFolder, why: str) -> None:
