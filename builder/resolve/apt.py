@@ -248,9 +248,14 @@ class AptRoot:
         proxies = urllib.request.getproxies_environment()
         env = {f"{name}_proxy": proxies[name] for name in ("http", "https", "no") if name in proxies}
         try:
-            return process.run(argv, env={**env, "APT_CONFIG": str(self._root / "apt.conf")}, check=check)
+            result = process.run(argv, env={**env, "APT_CONFIG": str(self._root / "apt.conf")}, check=False)
         except FileNotFoundError:
             raise ResolveError(f"{argv[0]} is not installed", "imgbuild resolves with apt, as Debian does") from None
+        if result.code != 0 and "No space left on device" in result.errors:
+            raise ResolveError(f"{self._store.root}: no space is left for package indexes", "make room, then try again")
+        if result.code != 0 and check:
+            raise ResolveError(f"{' '.join(argv[:2])} failed: {result.errors}")
+        return result
 
     def _indexes(self) -> tuple[Index, ...]:
         if not (self._root / "apt.conf").exists():
