@@ -134,6 +134,11 @@ class AptRoot:
             return True
         return package.sha256 in self._known()
 
+    def replaced(self, package: LockedPackage) -> bool:
+        """Whether it came from a folder of .deb files that does not have these bytes any more."""
+        folders = {source.name for source in self._sources if source.debs is not None}
+        return package.source in folders and package.sha256 not in self._known()
+
     def places(self, sha256: str) -> tuple[Found, ...]:
         """Where a package with these bytes lies now, in every source and suite, in the order of the sources."""
         return tuple(

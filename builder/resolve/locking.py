@@ -62,7 +62,7 @@ def resolve(
     beneath = tuple(package for lock in below for package in lock.packages)
     names = {package.name for package in beneath}
     locked = tuple(p for p in old.packages if p.name not in names) if old and not update else ()
-    kept = _standing(locked, frozenset(p.name for p in locked if not available(p)), apt)
+    kept = _standing(locked, frozenset(p.name for p in locked if not available(p) or apt.replaced(p)), apt)
     added = apt.solve(facts, (*beneath, *kept))
     moved = {p.name for p in added} & names
     if moved:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from builder.errors import ResolveError, SourceError, Unsatisfiable
+from builder.model.lock import Lock
+from builder.resolve import locking
 from builder.resolve.apt import AptRoot, Found
 from builder.resolve.facts import Facts, PackageSource
 from builder.tools import process
@@ -382,6 +384,22 @@ def test_several_may_ask_at_once(repo: AptRepo, tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(ask, range(12))) == [True] * 12
+
+
+def test_a_package_that_was_built_anew_takes_the_place_of_the_old_one(repo: AptRepo, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    mine = (source(repo), debs(own))
+    facts = Facts(("base",), "amd64", ("nova",), False, False, mine)
+    locks: list[Lock] = []
+    for text in ("first", "other"):
+        shutil.copy(repo.add("nova", "3", suite="new", files={"x": text}), own)
+        root = apt(tmp_path, *mine)
+        root.update()
+        found = locking.resolve(facts, (), locks[-1] if locks else None, root)
+        locks.append(locking.lock(facts, (), found, root))
+    assert locks[0].fingerprint != locks[1].fingerprint
+    assert locks[0].packages[0].sha256 != locks[1].packages[0].sha256
 
 
 def test_odd_names_of_files_and_folders_are_found(repo: AptRepo, tmp_path: Path) -> None:
