@@ -54,8 +54,9 @@ def select(catalog: Catalog, targets: Iterable[str]) -> Selection:
         for definition in _own(catalog, name):
             asked[definition.key] = definition
     if not names:
-        own = (definition for definition in (*catalog.layers, *definitions(every)) if not definition.foreign)
-        asked = {definition.key: definition for definition in own}
+        # Of the layer definitions that ship, those that images stand on.
+        own = (layer for layer in catalog.layers if layer.upstream_lock_path is None or layer.site)
+        asked = {one.key: one for one in (*own, *definitions(every)) if not one.foreign}
     # A shared definition that moves takes along all that stands on it.
     standing = [image for image in every if any(part.key in asked for part in image.chain())]
     found = definitions((*asked.values(), *standing))
