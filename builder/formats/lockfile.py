@@ -44,6 +44,18 @@ def read(path: Path) -> LockFile:
         return LockFile()
     except (OSError, UnicodeDecodeError) as error:
         raise _broken(path, 1, f"the lock cannot be read: {error}") from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> LockFile:
+    """The locks of a file's text.
+
+    Args:
+        path: what messages call it.
+
+    Raises:
+        DefinitionError: it is damaged.
+    """
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
             raise _broken(path, number, "a merge left its marks in the lock")

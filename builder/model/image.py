@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -80,6 +81,7 @@ class StoredImage:
         digest: what the place says that the manifest's digest is, if it does.
         kept: the manifest is the place's own. Engines and docker archives keep none: it is made from what they keep,
             without annotations and with layers as plain tars.
+        notes: annotations of its entry in a layout's index; those that are digests name blobs beside it.
     """
 
     name: str
@@ -88,3 +90,12 @@ class StoredImage:
     blobs: Blobs = field(compare=False, repr=False)
     digest: Digest | None = None
     kept: bool = True
+    notes: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def beside(self, note: str) -> bytes | None:
+        """What lies beside the image under a name: its lock, its provenance."""
+        try:
+            with self.blobs.open(Digest.parse(self.notes[note])) as file:
+                return file.read()
+        except (KeyError, ValueError):
+            return None

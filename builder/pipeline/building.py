@@ -19,6 +19,7 @@ from builder.pipeline import locking, making, packages, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.locking import Locks
 from builder.plan import planner
+from builder.transports import oci_layout
 from builder.transports.oci_layout import LayoutBlobs
 from dsl import checks
 from dsl.catalog import Catalog, Definition
@@ -282,7 +283,7 @@ def _named(job: _Job, sections: Mapping[int, str]) -> transports.Named:
         "org.imgbuild.content-key": str(plan_.content_key),
     }
     lock = lockfile.with_sections(sections[id(job.locks[part.key])] for part in job.image.chain()).encode()
-    return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations, lock)
+    return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations, {oci_layout.LOCK: lock})
 
 
 def _remember(jobs: list[_Job], made: making.Made) -> None:

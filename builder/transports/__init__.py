@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -43,13 +43,14 @@ class Named:
     Attributes:
         reference: ``nova-api:31.0.0-r1``.
         annotations: of its entry in a layout's index.
-        lock: the text of the locks that it was made from, bottom first; a layout keeps it beside the image.
+        beside: what a layout keeps beside the image, by the annotation that names it: the text of the locks that it was
+            made from, bottom first; what is attested of it.
     """
 
     image: str
     reference: str
     annotations: dict[str, str]
-    lock: bytes = b""
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Place(Protocol):
@@ -117,7 +118,7 @@ def write(image: Image, target: Target, named: Named, store: Store, reporter: Re
     try:
         match target.kind:
             case "oci":
-                oci_layout.write(image, path, named.reference, named.annotations, named.lock)
+                oci_layout.write(image, path, named.reference, named.annotations, named.beside)
             case "dir":
                 directory.write(image, path)
             case "docker" | "podman":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from builder.transports import blobs as blobs_
 from builder.transports import naming
 
 LOCK = "org.imgbuild.lock"
+PROVENANCE = "org.imgbuild.provenance"
+SPDX, CYCLONEDX = "org.imgbuild.sbom.spdx", "org.imgbuild.sbom.cyclonedx"
+ATTESTED = (PROVENANCE, SPDX, CYCLONEDX)
+"""Annotations of an index's entry that name what is kept beside an image."""
 _DEPTH = 4
 
 
@@ -35,10 +39,12 @@ class Entry:
 
     Attributes:
         name: empty if it has none.
+        notes: its annotations.
     """
 
     name: str
     digest: Digest
+    notes: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Layout:
         manifest = self._document(found.digest)
         config_digest = oci.config_digest(manifest)
         config = self._document(config_digest) if config_digest else b""
-        return StoredImage(found.name, manifest, config, self.blobs, found.digest)
+        return StoredImage(found.name, manifest, config, self.blobs, found.digest, notes=found.notes)
 
     def _document(self, digest: Digest) -> bytes:
         try:
@@ -132,30 +138,40 @@ def read(folder: Path, reference: str = "") -> Image:
 
 
 def write(
-    image: Image, folder: Path, reference: str, annotations: dict[str, str] | None = None, lock: bytes = b""
+    image: Image,
+    folder: Path,
+    reference: str,
+    annotations: Mapping[str, str] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Digest:
     """Write an image; blobs that are there are left alone, a reference of the same name is moved.
 
     Args:
         reference: ``nova-api:31.0.0-r1``.
         annotations: further ones of its entry in the index.
-        lock: the locks that it was made from, kept as a blob that its entry in the index names.
+        beside: what is kept with it, each a blob that an annotation of its entry in the index names: its lock, what is
+            attested of it. What was attested of the same image before stays.
 
     Returns:
         The manifest's digest.
     """
-    entry = {
+    entry: dict[str, Any] = {
         "mediaType": oci.MANIFEST,
         "digest": image.digest,
         "size": len(image.manifest),
-        "annotations": {oci.REF_NAME: reference, **(annotations or {}), **({LOCK: Digest.of(lock)} if lock else {})},
+        "annotations": {oci.REF_NAME: reference, **(annotations or {})}
+        | {name: Digest.of(data) for name, data in (beside or {}).items()},
     }
     with _exclusive(folder):
         _sweep(folder)
         index = _index(folder)
         blobs = LayoutBlobs(folder)
+        for one in index["manifests"]:
+            notes = one.get("annotations") or {}
+            if (notes.get(oci.REF_NAME), one.get("digest")) == (reference, image.digest):
+                entry["annotations"] |= {name: notes[name] for name in ATTESTED if name in notes}
         missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
-        documents = ((Digest.of(data), data) for data in (image.config, image.manifest, lock) if data)
+        documents = ((Digest.of(data), data) for data in (image.config, image.manifest, *(beside or {}).values()))
         lost = [(digest, data) for digest, data in documents if not _whole(blobs.path(digest), len(data))]
         if entry in index["manifests"] and not missing and not lost:
             return image.digest
@@ -179,7 +195,7 @@ def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]
         digest = Digest.parse(one["digest"])
         called = str((one.get("annotations") or {}).get(oci.REF_NAME) or name)
         if one.get("mediaType") not in (oci.INDEX, oci.DOCKER_LIST):
-            yield Entry(called, digest)
+            yield Entry(called, digest, {str(k): str(v) for k, v in (one.get("annotations") or {}).items()})
             continue
         try:
             with blobs.open(digest) as file:
