@@ -20,7 +20,6 @@ RuntimeDirectory=served
 WantedBy=multi-user.target
 """
 SYSUSERS = 'u served - "A service" /var/lib/served\n'
-POSTINST = "#!/bin/sh\nset -e\nsystemd-sysusers served.conf\n"
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def service(site: Site) -> Site:
     """A site whose repository has a service in two packages of one source."""
     common = {"usr/lib/systemd/system/served.service": UNIT, "etc/default/served": "OPTIONS='-x y'\n"}
     common["usr/lib/sysusers.d/served.conf"] = SYSUSERS
-    site.repo.add("served-common", source="served", files=common, postinst=POSTINST, depends="sysusers, adduser")
+    site.repo.add("served-common", source="served", files=common)
     site.repo.add(
         "served", "2:1.4-1", depends="served-common", description="A service", homepage="https://served.example",
         files={"usr/bin/served": "#!/usr/bin/python3\n"},
