@@ -23,6 +23,7 @@ from builder.model.plan import (
 from builder.pipeline import schedule
 from builder.pipeline.schedule import Outcome, Task
 from builder.report import Reporter
+from builder.tools import rootless
 from builder.tools.store import Store
 
 Fetch = Callable[[tuple[LockedPackage, ...]], None]
@@ -73,6 +74,7 @@ def make(
                 todo.setdefault(needed.cache_key, needed)
     if not todo:
         return Made(found, reused, Outcome())
+    rootless.require()
     trees = _trees(todo.values(), store)
     wanted = {p.sha256: p for p in trees}
     for plan in todo.values():
@@ -83,7 +85,7 @@ def make(
     fetch(tuple(sorted(wanted.values())))
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")
-    outcome = schedule.run(tasks, jobs, reporter)
+    outcome = rootless.call(schedule.run, tasks, jobs, reporter=reporter)
     for key in todo:
         made = outcome.results.get(key)
         if isinstance(made, MadeLayer):

@@ -2,7 +2,7 @@
 
 The first process inside is ``sandbox_init``; when the block ends, or this process dies, every process and mount of the
 sandbox is gone. User and group ids 0-65535 are mapped to themselves, as root too, so that it makes no difference who
-builds. Who is not root first becomes it in a user namespace (`as_root`), with the help of newuidmap.
+builds. Who is not root works here as root of a user namespace already (``rootless``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
-import pwd
 import shlex
 import subprocess
 import sys
@@ -21,11 +19,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from builder.errors import SandboxError
-from builder.tools import sandbox_init
+from builder.tools import machine, sandbox_init
+from builder.tools.machine import IDS
 from builder.tools.process import PLAIN_ENVIRONMENT
-
-IDS = 65536
-"""How many user and group ids a sandbox has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +113,14 @@ class Sandbox:
         pid = self._answer()["pid"]
         try:
             for name in ("uid_map", "gid_map"):
-                Path(f"/proc/{pid}/{name}").write_text(f"0 0 {IDS}\n")
+                pieces = machine.ids(name)
+                there = sum(count for _, count in pieces)
+                if there < IDS:
+                    said = f"there are {there} user and group ids here, and {IDS} are needed"
+                    raise SandboxError(said, machine.way_out())
+                Path(f"/proc/{pid}/{name}").write_text("".join(f"{first} {first} {count}\n" for first, count in pieces))
         except OSError as error:
-            raise SandboxError(f"user ids cannot be mapped: {error}", _hint()) from error
+            raise SandboxError(f"ids cannot be mapped: {error.strerror or error}", machine.way_out()) from error
         self._send(b"\n")
         self._answer()
 
@@ -142,7 +143,7 @@ class Sandbox:
             raise SandboxError("the sandbox has ended")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise SandboxError(f"the sandbox refused: {answer['error']}", _hint())
+            raise SandboxError(f"the sandbox refused: {answer['error']}", machine.way_out())
         return answer
 
 
@@ -170,59 +171,3 @@ def opened(folder: Path, env: Mapping[str, str] | None = None, log: BinaryIO | N
             yield sandbox
         finally:
             child.kill()
-
-
-def as_root(argv: Sequence[str]) -> int | None:
-    """Run a program, such as this one again, as root of a user namespace of its own, if we are not root already.
-
-    Files that it makes belong to the user and the user's subordinate ids (`/etc/subuid`).
-
-    Args:
-        argv: begins with the program's path.
-
-    Returns:
-        Its exit code; None if we are root.
-
-    Raises:
-        SandboxError: this machine does not allow it.
-    """
-    if os.geteuid() == 0:
-        return None
-    user = pwd.getpwuid(os.getuid()).pw_name
-    asked, told = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            sandbox_init.enter_user_namespace(asked[0], told[1])
-            os.execv(argv[0], list(argv))
-        except OSError as error:
-            os.write(2, f"imgbuild: {error}\n".encode())
-        os._exit(127)
-    os.close(told[1])
-    if os.read(told[0], 1) != b".":
-        os.waitpid(child, 0)
-        raise SandboxError("this user may not make a user namespace", _hint())
-    for tool, own, file in (("newuidmap", os.getuid(), "/etc/subuid"), ("newgidmap", os.getgid(), "/etc/subgid")):
-        first = _first_subordinate(Path(file), user)
-        mapping = ["0", str(own), "1", "1", str(first), str(IDS - 1)]
-        try:
-            done = subprocess.run([tool, str(child), *mapping], capture_output=True, check=False)
-        except FileNotFoundError:
-            raise SandboxError(f"there is no {tool}", "install the package uidmap") from None
-        if done.returncode:
-            raise SandboxError(f"{tool} failed: {done.stderr.decode(errors='replace').strip()}", _hint())
-    os.write(asked[1], b".")
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def _first_subordinate(file: Path, user: str) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        for line in file.read_text().splitlines():
-            name, first, count = (*line.split(":"), "", "")[:3]
-            if name in (user, str(os.getuid())) and int(count) >= IDS - 1:
-                return int(first)
-    raise SandboxError(f"{file} gives {user} no {IDS - 1} ids", f"usermod --add-subuids 100000-165535 {user}")
-
-
-def _hint() -> str:
-    return "imgbuild needs user namespaces: run it as root, or allow them (sysctl user.max_user_namespaces)"

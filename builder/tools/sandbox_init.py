@@ -17,7 +17,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 CLONE_NEWNS = 0x00020000
@@ -55,7 +55,8 @@ def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "
         raise OSError(error.errno, f"mounting {kind or source} on {target}: {os.strerror(error.errno or 0)}") from None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have the kernel end us when our parent ends; to be asked for again after changing who we are."""
     _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -205,11 +206,14 @@ def _reap() -> None:
         pass
 
 
-def enter_user_namespace(asked: int, told: int) -> None:
-    """Become root of a user namespace that the parent maps: tell it by a byte and wait for one."""
+def enter_user_namespace(mapped: Callable[[], None]) -> None:
+    """Become root of a user namespace.
+
+    Args:
+        mapped: has somebody outside map the ids, and returns when it is done.
+    """
     _call("unshare", CLONE_NEWUSER)
-    os.write(told, b".")
-    os.read(asked, 1)
+    mapped()
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
 
@@ -236,7 +240,7 @@ def _serve(root: Root) -> None:
 
 def main() -> None:
     """Enter the namespaces and serve."""
-    _die_with_parent()
+    die_with_parent()
     try:
         _call("unshare", NAMESPACES)
     except OSError as error:
@@ -248,7 +252,7 @@ def main() -> None:
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     # Changing who we are clears it.
-    _die_with_parent()
+    die_with_parent()
     child = os.fork()
     if child:
         # Requests and answers are the child's alone.
@@ -256,7 +260,7 @@ def main() -> None:
         os.close(1)
         os.waitpid(child, 0)
         return
-    _die_with_parent()
+    die_with_parent()
     if os.getppid() != 0:
         # The parent lives outside of our pid namespace, so it is 0 as long as it lives.
         os._exit(1)

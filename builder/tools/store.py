@@ -25,10 +25,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
+from builder.errors import SandboxError
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
 from builder.model.lock import LockedGroup, LockedUser
 from builder.model.plan import MadeLayer
+from builder.tools import rootless
 
 
 def default_root() -> Path:
@@ -208,7 +210,8 @@ class Store:
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         if path.is_dir():
-                            shutil.rmtree(path, ignore_errors=True)
+                            with contextlib.suppress(SandboxError):
+                                _remove(path)
                         else:
                             path.unlink()
                     finally:
@@ -238,27 +241,48 @@ class Store:
 
     def usage(self) -> dict[str, int]:
         """Bytes on disk by the store's folders; a file with several names counts once."""
-        result: dict[str, int] = {}
-        seen: set[int] = set()
-        for folder in sorted(self.root.iterdir()) if self.root.is_dir() else ():
-            total = 0
-            for parent, _, names in os.walk(folder):
-                for name in names:
-                    found = os.lstat(os.path.join(parent, name))
-                    if found.st_ino not in seen:
-                        seen.add(found.st_ino)
-                        total += found.st_blocks * 512
-            result[folder.name] = total
-        return result
+        try:
+            return _usage(self.root)
+        except PermissionError:
+            return rootless.call(_usage, self.root)
 
     def clean(self) -> None:
         """Empty the store, once nobody writes to it."""
         with self.exclusive("clean"):
             for folder in self.root.iterdir():
                 if folder.name != "locks":
-                    shutil.rmtree(folder)
+                    _remove(folder)
 
     def _folder(self, *parts: str) -> Path:
         path = self.root.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _usage(root: Path) -> dict[str, int]:
+    result: dict[str, int] = {}
+    seen: set[int] = set()
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        total = 0
+        for parent, _, names in os.walk(folder, onerror=_not_ours):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found = os.lstat(os.path.join(parent, name))
+                    if found.st_ino not in seen:
+                        seen.add(found.st_ino)
+                        total += found.st_blocks * 512
+        result[folder.name] = total
+    return result
+
+
+def _not_ours(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, whoever owns what is in it."""
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        rootless.call(shutil.rmtree, folder)

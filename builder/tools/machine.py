@@ -1,0 +1,65 @@
+"""What this machine is, and why it may refuse what making layers needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+IDS = 65536
+"""How many user and group ids making layers wants: those that a Debian system hands out."""
+_FIRST_PIDS = 0xEFFFFFFC
+"""The number of the pid namespace that a machine starts with (Linux, include/linux/proc_ns.h)."""
+_SWITCHES = (
+    ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
+    ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+)
+"""Settings of kernels that refuse user namespaces: name, the value that does, what allows them."""
+
+
+def is_root() -> bool:
+    """Whether files can be given to any owner, by us or in a user namespace that we are root of."""
+    return os.geteuid() == 0
+
+
+def container() -> str:
+    """The kind of container that we are in: ``docker``, ``podman``, ``kubernetes``, ``container``; empty outside."""
+    # Machines that were made from a container's files have those files, too.
+    if os.stat("/proc/self/ns/pid").st_ino == _FIRST_PIDS:
+        return ""
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    return "docker" if Path("/.dockerenv").exists() else "container"
+
+
+def ids(name: str) -> tuple[tuple[int, int], ...]:
+    """The ids below ``IDS`` that there are here, in pieces: the first of each and how many.
+
+    Outside of all user namespaces it is one piece. In one, the kernel maps no range that lies in two pieces.
+
+    Args:
+        name: ``uid_map`` or ``gid_map``.
+    """
+    rows = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
+    pieces = ((int(first), min(int(count), IDS - int(first))) for first, _, count in rows)
+    return tuple((first, count) for first, count in pieces if count > 0)
+
+
+def way_out() -> str:
+    """What to do where user namespaces or mounts are refused, by what this machine is set to."""
+    for name, bad, command in _SWITCHES:
+        try:
+            value = Path("/proc/sys", name).read_text().strip()
+        except OSError:
+            continue
+        # root is asked only by the first.
+        if value == bad and (name.startswith("user/") or not is_root()):
+            return f"the kernel is set to refuse them: as root, {command}; `imgbuild doctor` tells more"
+    if container():
+        return (
+            f"this is a container ({container()}), which must be started with the right to make namespaces: "
+            "docs/ci.md tells how; `imgbuild doctor` tells more"
+        )
+    return "run `imgbuild doctor`: it says what this machine lacks"
