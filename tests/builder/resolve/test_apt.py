@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,12 +19,13 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> AptRepo:
+def repo(tmp_path: Path) -> Iterator[AptRepo]:
     made = AptRepo(tmp_path / "repo")
     made.add("nova", depends="lib (>= 1)")
     made.add("lib")
     made.publish()
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture
