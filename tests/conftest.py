@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from tests.kit.engines import Containerd, Docker, Podman, containerd_daemon, docker_daemon, podman_service
+
+SEED = int(os.environ.get("IMGBUILD_TEST_SEED") or random.randrange(10**6))
+
+
+def pytest_report_header() -> str:
+    """Say which sample is taken."""
+    return f"IMGBUILD_TEST_SEED={SEED}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave one of the sampled tests in the short run."""
+    sampled = [item for item in items if item.get_closest_marker("sampled")]
+    chosen = random.Random(SEED).choice(sampled) if sampled else None
+    for item in sampled:
+        if item is not chosen:
+            item.add_marker(pytest.mark.full)
 
 
 @pytest.fixture(scope="session")

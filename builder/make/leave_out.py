@@ -13,7 +13,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "docs": ("/usr/share/doc/*", "/usr/share/doc-base/*", "/usr/share/gtk-doc/*"),
     "man": ("/usr/share/man/*",),
     "info": ("/usr/share/info/*",),
-    "locales": ("/usr/share/locale/*/LC_MESSAGES/*", "/usr/share/i18n/locales/*", "/usr/share/help/*"),
+    "locales": ("/usr/share/locale/*/LC_*/*", "/usr/share/i18n/locales/*", "/usr/share/help/*"),
     "tests": ("/usr/lib/python3/dist-packages/*/tests/*", "/usr/lib/python3/dist-packages/*/test/*"),
     "units": (
         "/usr/lib/systemd/system/*",

@@ -71,13 +71,14 @@ class Declared:
         """Seconds it may take to end."""
         return seconds(self.run.get("stop_grace", "30s"))
 
-    def options(self, volumes: str, host: Path, step: str | None = None) -> list[str]:
+    def options(self, volumes: str, host: Path, step: str | None = None, *, podman: bool = False) -> list[str]:
         """The options of ``docker run`` that give it what it declares.
 
         Args:
             volumes: what the names of its volumes begin with.
             host: stands in for folders of the host that this machine does not have.
             step: give what this step wants, too.
+            podman: as podman's ``run`` takes them.
         """
         run = self.run
         told = self.step(step) if step else {}
@@ -104,8 +105,7 @@ class Declared:
         for name, volume in run.get("volumes", {}).items():
             words += ["--volume", f"{volumes}-{name}:{volume['path']}"]
         for place in (*run.get("writable", ()), *told.get("writable", ())):
-            size = f",size={_size(place['size'])}" if "size" in place else ""
-            words += ["--tmpfs", f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{size}"]
+            words += _empty(place, podman=podman)
         words += [f"--memory={_size(limits['memory'])}"] if "memory" in limits else []
         words += [f"--pids-limit={limits['pids']}"] if "pids" in limits else []
         words += [f"--ulimit=nofile={limits['files']}"] if "files" in limits else []
@@ -144,6 +144,7 @@ class Site:
         reference: str,
         name: str,
         *,
+        hostname: str | None = None,
         env: Mapping[str, str] | None = None,
         config: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
@@ -152,15 +153,17 @@ class Site:
 
         Args:
             name: how others of the site find it.
+            hostname: what it is called itself, if not so.
             env: what the site sets beside the image's own environment.
             config: the text of each file of configuration, by its path.
             options: further ones of the engine.
         """
         declared = self.declared(reference)
         words = self._words(declared, name, env, config)
+        words += ["--hostname", hostname or name] if "--network=host" not in words else []
         for port in declared.ports.values() if "--network=host" not in words else ():
             words += ["--publish", f"127.0.0.1::{port}"]
-        if declared.config.get("Healthcheck"):
+        if declared.config.get("Healthcheck") and not isinstance(self.engine, Podman):
             words += ["--health-interval=1s"]  # the image's own check, asked more often
         container = self.engine("run", "--detach", *words, *options, reference).strip().splitlines()[-1]
         self._containers.append(container)
@@ -207,9 +210,9 @@ class Site:
     ) -> list[str]:
         volumes = f"{self.name}-{name}"
         self._volumes |= {f"{volumes}-{volume}" for volume in declared.run.get("volumes", {})}
-        words = declared.options(volumes, self.folder / "host", step)
+        words = declared.options(volumes, self.folder / "host", step, podman=isinstance(self.engine, Podman))
         if "--network=host" not in words:
-            words += ["--network", self.name, "--network-alias", name, "--hostname", name]
+            words += ["--network", self.name, "--network-alias", name]
         if isinstance(self.engine, Podman):
             words += ["--read-only-tmpfs=false"]  # it would make more writable than is declared
         for variable, value in (env or {}).items():
@@ -297,8 +300,11 @@ class Running:
     def healthy(self, limit: float = 90) -> None:
         """Wait until it is healthy by its own probe: the engine's for ``exec``, ours over the network for others."""
         health = self.declared.run["health"]
-        if "exec" in health:
-            self.until("healthy", lambda: _health(self.state()) == "healthy", limit)
+        if "exec" in health and isinstance(self.site.engine, Podman):
+            # podman leaves the probe to systemd's timers, and to us where there is no systemd.
+            self.until("healthy", lambda: self.exec_code(*health["exec"]) == 0, limit)
+        elif "exec" in health:
+            self.until("healthy", lambda: self.state()["Health"]["Status"] == "healthy", limit)
         elif "http" in health:
             # As platforms do: what is neither an error of the server nor of the client is well.
             self.until("answers", lambda: 200 <= self.get(health["http"], health.get("path", "/"))[0] < 400, limit)
@@ -328,10 +334,12 @@ def seconds(duration: str) -> int:
     return int(number) * {"ms": 0, "s": 1, "m": 60, "h": 3600}[unit]
 
 
-def _health(state: Mapping[str, Any]) -> str:
-    # podman 4 calls it Healthcheck, docker Health.
-    found = state.get("Health") or state.get("Healthcheck") or {}
-    return str(found.get("Status", ""))
+def _empty(place: Mapping[str, Any], *, podman: bool) -> list[str]:
+    # podman 4 knows no owner of a tmpfs; a volume without a name has the owner and mode of the image's folder.
+    if podman:
+        return ["--volume", str(place["path"])]
+    size = f",size={_size(place['size'])}" if "size" in place else ""
+    return ["--tmpfs", f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{size}"]
 
 
 def _size(quantity: str) -> str:

@@ -1,0 +1,58 @@
+"""The definitions that ship and the examples, built once for a run of the tests, in a store of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.kit.engines import Docker, Engine
+from tests.kit.project import ROOT, imgbuild
+
+COMPONENTS = "tests/e2e/components"
+"""Where the tests' own components lie."""
+
+
+class Fleet:
+    """Images by the folder of their definition and their name.
+
+    The definitions are a copy, since a build writes locks. Packages of ``$IMGBUILD_TEST_CACHE``, a folder as
+    ``$XDG_CACHE_HOME`` is one, are not fetched again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.cache = folder / "cache"
+        self.site = folder / "site"
+        for name in ("layers", "repos", "examples", COMPONENTS):
+            shutil.copytree(ROOT / name, self.site / name)
+        shutil.copy(ROOT / "imgbuild.yaml", self.site)
+        kept = os.environ.get("IMGBUILD_TEST_CACHE")
+        if kept:
+            shutil.copytree(Path(kept) / "imgbuild/blobs", self.cache / "imgbuild/blobs", copy_function=_link)
+        self._asked: set[tuple[str, str, str]] = set()
+        self._references: dict[tuple[str, str, str], str] = {}
+
+    def load(self, engine: Engine, *targets: str, where: str = ".") -> dict[str, str]:
+        """Build what is not built yet, load it into an engine, and give the references by the images' names.
+
+        Args:
+            where: the workspace, below the repository's root.
+        """
+        kind = "docker" if isinstance(engine, Docker) else "podman"
+        wanted = [target for target in targets if (kind, where, target) not in self._asked]
+        if wanted:
+            env = {"DOCKER_HOST": engine.host, "CONTAINER_HOST": engine.host, **engine.environment}
+            words = ("-C", str(self.site / where), "build", *wanted, "--to", f"{kind}:", "--json")
+            built = imgbuild(*words, cache=self.cache, env=env)
+            assert built.code == 0, built.errors + built.output
+            self._asked |= {(kind, where, target) for target in wanted}
+            for one in built.json["images"]:
+                self._references[kind, where, one["image"]] = f"{one['image']}:{one['tag']}"
+        return {name: ref for (*there, name), ref in self._references.items() if there == [kind, where]}
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
