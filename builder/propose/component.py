@@ -85,7 +85,7 @@ def text(wanted: Wanted, fields: Mapping[str, str], found: Proposal) -> str:
         f"    summary: {_flow(summary)}",
         f"    extends: {wanted.extends}",
         "    packages:",
-        f"      apt: [{wanted.package}]",
+        f"      apt: [{', '.join((wanted.package, *found.packages))}]",
         *_users(wanted, found),
         *_block("files", found.files, 4),
         *_block("generated", found.generated, 4),

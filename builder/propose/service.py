@@ -61,6 +61,7 @@ class Proposal:
     env_why: str = ""
     workdir: Said | None = None
     stop_signal: Said | None = None
+    packages: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     files: Mapping[str, Any] = field(default_factory=dict)
     generated: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +113,7 @@ def propose(name: str, packages: tuple[PackageFiles, ...], services: str = "") -
         env_why=f"/{told['env_file']}" if environment else "",
         workdir=Said(workdir, "WorkingDirectory=") if workdir.startswith("/") and len(workdir) > 1 else None,
         stop_signal=Said(signal, "KillSignal=") if signal and signal != "SIGTERM" else None,
+        packages=tuple(told.get("packages", ())),
         capabilities=tuple(told.get("capabilities", ())),
         files=told.get("files", {}),
         generated=told.get("generated", {}),

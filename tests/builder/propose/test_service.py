@@ -131,7 +131,7 @@ def test_what_is_known_of_a_program() -> None:
 
 def test_the_table_says_only_what_is_asked_of_it() -> None:
     keys = {
-        "capabilities", "command", "add", "drop", "ports", "user", "home", "root", "env_file", "env", "writable", "volumes", "files", "generated",
+        "capabilities", "command", "add", "drop", "ports", "user", "home", "root", "env_file", "env", "packages", "writable", "volumes", "files", "generated",
         "steps", "look",
     }  # fmt: skip
     assert {key for said in service.known().values() for key in said} <= keys
