@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ def _podman(store: Store) -> Engine:
             client: Any = podman.PodmanClient(base_url=host, timeout=_ANSWER_SECONDS)
             # Its version takes it a second: it asks dpkg for the packages of its helpers.
             answers = client.ping()
-        except (podman.errors.APIError, podman.errors.PodmanError, OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, podman.errors.PodmanError, subprocess.SubprocessError) as error:
             problem = _words(error)
             continue
         if answers:
