@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 @click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
 @click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",
               help="oci:DIR, docker:, podman:, oci-archive:FILE or docker-archive:FILE.")  # fmt: skip
+@click.option("--attest", is_flag=True,
+              help="Keep beside each image, in the layout, its bills of materials and how it was built.")  # fmt: skip
 @jobs_option
 @common
 def command(
-    common: Common, targets: tuple[str, ...], everything: bool, locked: bool, destinations: tuple[str, ...], jobs: int
+    common: Common,
+    targets: tuple[str, ...],
+    everything: bool,
+    locked: bool,
+    destinations: tuple[str, ...],
+    attest: bool,
+    jobs: int,
 ) -> int:
     """Make images from definitions and their locks.
 
@@ -41,7 +49,7 @@ def command(
     if not targets and not everything:
         raise click.UsageError("name a target, or --all")
     edges = Edges(common.store(), common.reporter(), jobs)
-    built = building.build(common.catalog(), targets, destinations, edges, locked=locked)
+    built = building.build(common.catalog(), targets, destinations, edges, locked=locked, attest=attest)
     if common.json:
         found = [image.data() | (output.error_data(image.error) if image.error else {}) for image in built]
         output.print_json({"images": found})

@@ -26,6 +26,7 @@ COMMANDS = {
     "lock": "Resolve packages and write locks.",
     "outdated": "Show locked packages that have newer versions.",
     "plan": "Show which layers a build would make or reuse.",
+    "provenance": "Print from what, how and when an image was built.",
     "rebuild": "Make an image again from its lock and say whether it is the same.",
     "sbom": "Print the bill of materials of an image.",
     "schema": "Print the JSON Schema of the language.",

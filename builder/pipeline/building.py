@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder import transports
-from builder.errors import FetchError, MakeError, PackageGone, StaleLock
+from builder.errors import FetchError, MakeError, PackageGone, StaleLock, UsageError
 from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import CacheKey, Digest
@@ -24,6 +24,9 @@ from builder.transports.oci_layout import LayoutBlobs
 from dsl import checks
 from dsl.catalog import Catalog, Definition
 from dsl.errors import DefinitionError, ImgbuildError
+
+if TYPE_CHECKING:
+    from builder.pipeline.attesting import Attesting
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,20 @@ class _Job:
 
 
 def build(
-    catalog: Catalog, targets: Iterable[str], destinations: tuple[str, ...], edges: Edges, *, locked: bool = False
+    catalog: Catalog,
+    targets: Iterable[str],
+    destinations: tuple[str, ...],
+    edges: Edges,
+    *,
+    locked: bool = False,
+    attest: bool = False,
 ) -> tuple[Built, ...]:
     """Make the images of some targets and write them to each destination; a failed one does not end the others.
 
     Args:
         targets: none for everything.
         locked: refuse a lock that cannot be used, instead of locking anew or building a ``-dev`` image.
+        attest: keep bills of materials and provenance beside each image, in layouts.
 
     Raises:
         ImgbuildError: nothing could be begun.
@@ -91,10 +101,13 @@ def build(
     started = time.monotonic()
     ways = tuple(transports.parse_target(destination) for destination in destinations)
     locked = locked or catalog.workspace.locked
+    if attest and not any(way.kind == "oci" for way in ways):
+        raise UsageError("only a layout keeps what is attested of images", "say --to oci:DIR, too")
     failed: list[Built] = []
     jobs: list[_Job] = []
     wanted = _by_component(catalog, targets, failed)
     transports.require(ways, [image.name for images in wanted for image in images], edges.store)
+    attesting = _attesting(catalog, wanted) if attest else None
     for images in wanted:
         try:
             jobs += _ready(catalog, images, edges, locked=locked)
@@ -111,10 +124,17 @@ def build(
         made = _make(catalog, jobs, ways, edges)
     locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
     sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
-    built = tuple(_log(job, made, edges, _write(job, made, sections, ways, edges, started)) for job in jobs)
+    built = tuple(_log(job, made, edges, _write(job, made, sections, ways, edges, started, attesting)) for job in jobs)
     if not locked:
         _remember([job for job in jobs if job.plan.revision], made)
     return (*built, *failed)
+
+
+def _attesting(catalog: Catalog, wanted: Iterable[Iterable[Definition]]) -> Attesting:
+    # A build that attests nothing does without what that needs.
+    from builder.pipeline import attesting
+
+    return attesting.begin(catalog, (image for images in wanted for image in images))
 
 
 def plan(catalog: Catalog, targets: Iterable[str], edges: Edges) -> Plan:
@@ -219,13 +239,24 @@ def _write(
     ways: tuple[transports.Target, ...],
     edges: Edges,
     started: float,
+    attesting: Attesting | None,
 ) -> Built:
     plan_ = job.plan
     try:
         making.require(made, plan_.layers)
         image = assemble.image(plan_, made.layers, edges.store)
+        named = _named(job, sections)
+        attested: dict[str, bytes] | None = None
         for way in ways:
-            transports.write(image, way, _named(job, sections), edges.store, edges.reporter)
+            beside = named.beside
+            if (
+                attesting
+                and way.kind == "oci"
+                and not oci_layout.attested(Path(way.path), named.reference, image.digest)
+            ):
+                attested = attested or attesting.beside(image, job.image, plan_, job.locks)
+                beside = {**beside, **attested}
+            transports.write(image, way, replace(named, beside=beside), edges.store, edges.reporter)
     except OSError as error:
         return _failure(
             plan_.image, MakeError(f"{plan_.image} cannot be written: {error.strerror or error}"), plan_.tag

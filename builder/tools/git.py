@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import FetchError
@@ -9,6 +12,40 @@ from builder.tools import process
 from builder.tools.store import Store
 
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The commit that some files are at.
+
+    Attributes:
+        url: of the repository that it came from; empty if there is none.
+        dirty: whether one of the files is other than in the commit, or not in it.
+    """
+
+    url: str
+    commit: str
+    dirty: bool
+
+
+def origin(folder: Path, files: Sequence[Path]) -> Origin | None:
+    """The commit that a folder is at; None if it is in no repository, or there is no git.
+
+    Args:
+        files: those of them that are in the folder are looked at.
+    """
+    mine = [os.path.relpath(file, folder) for file in files if file.is_relative_to(folder)]
+
+    def git(*words: str, check: bool = True) -> str:
+        safe = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
+        return process.run(["git", "-C", folder, *safe, *words], env=_ENVIRONMENT, timeout=60, check=check).text.strip()
+
+    try:
+        commit = git("rev-parse", "--verify", "HEAD")
+        url = git("remote", "get-url", "origin", check=False)
+        return Origin(url, commit, bool(mine) and bool(git("status", "--porcelain", "--", *mine)))
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return None
 
 
 def checkout(url: str, ref: str | None, commit: str, store: Store) -> Path:

@@ -137,6 +137,14 @@ def read(folder: Path, reference: str = "") -> Image:
     return oci.image(stored.manifest, stored.config, stored.blobs)
 
 
+def attested(folder: Path, reference: str, digest: Digest) -> bool:
+    """Whether a layout keeps what is attested of an image."""
+    if not (folder / "index.json").exists():
+        return False
+    entries = [one for one in at(folder).entries if (one.name, one.digest) == (reference, digest)]
+    return any(set(ATTESTED) <= one.notes.keys() for one in entries)
+
+
 def write(
     image: Image,
     folder: Path,
