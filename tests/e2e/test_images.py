@@ -71,6 +71,29 @@ def test_it_runs(built: tuple[Path, Path, dict[str, object]], docker: Docker) ->
         assert docker("exec", name, "test", "-s", path, check=False, code=True) != "0"
 
 
+def test_bills_of_materials_list_what_dpkg_query_lists(
+    built: tuple[Path, Path, dict[str, object]], docker: Docker
+) -> None:
+    out, cache, image = built
+    imgbuild("build", "memcached", "--to", "docker:", cache=cache, env={"DOCKER_HOST": docker.host})
+    name = docker.start(f"memcached:{image['tag']}", "--read-only", "--cap-drop=ALL")
+    installed = docker("exec", name, "dpkg-query", "-W", "-f", "${Package} ${Version}\n").splitlines()
+    for form, library, version in (("spdx", "LIBRARY", "versionInfo"), ("cyclonedx", "library", "version")):
+        result = imgbuild("sbom", f"oci:{out}", "--format", form, cache=cache)
+        assert result.code == 0, result.errors
+        found = result.json.get("packages") or result.json["components"]
+        named = [one for one in found if library in (one.get("primaryPackagePurpose"), one.get("type"))]
+        assert sorted(f"{one['name']} {one[version]}" for one in named) == sorted(installed)
+        assert all(one.get("hashes") or one.get("checksums") for one in named)
+
+
+def test_it_is_made_again_from_its_lock(built: tuple[Path, Path, dict[str, object]]) -> None:
+    out, cache, image = built
+    result = imgbuild("rebuild", f"oci:{out}", "--json", cache=cache)
+    assert result.code == 0, result.errors + result.output
+    assert [one["rebuilt"] for one in result.json["images"]] == [image["digest"]]
+
+
 def test_ports_answer(built: tuple[Path, Path, dict[str, object]], docker: Docker) -> None:
     _, _, image = built
     name = docker.start(
