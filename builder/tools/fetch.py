@@ -98,6 +98,20 @@ def fetch(
     return gone
 
 
+def problem(url: str, logins: tuple[Login, ...] = (), patience: float = 30) -> str:
+    """Why an address cannot be had; empty if it can. Nothing is fetched."""
+    import httpx
+
+    if url.startswith("file:"):
+        return "" if Path(unquote(urlsplit(url).path)).exists() else "it is not there"
+    try:
+        with _client(logins, patience) as client:
+            answer = client.head(url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return str(error) or type(error).__name__
+    return "" if answer.is_success else f"{answer.status_code} {answer.reason_phrase}"
+
+
 def _client(logins: tuple[Login, ...], patience: float) -> httpx.Client:
     import httpx
 

@@ -161,6 +161,8 @@ def _map_ids(pid: int) -> None:
 def _why(tool: str) -> str:
     if "NoNewPrivs:\t1" in Path("/proc/self/status").read_text():
         return f"{tool} gains no rights here (no_new_privs): start imgbuild without, or as root"
+    if machine.container():
+        return f"in a container {tool} wants CAP_SYS_ADMIN; the container's root does without it: see docs/ci.md"
     path = shutil.which(tool)
     if path and not os.stat(path).st_mode & stat.S_ISUID and "security.capability" not in os.listxattr(path):
         return f"{path} has lost its rights: as root, apt-get install --reinstall uidmap"

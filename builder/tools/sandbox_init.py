@@ -45,7 +45,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def _call(name: str, *arguments: Any) -> None:
     if getattr(_libc, name)(*arguments) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}", str(arguments))
+        raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
@@ -234,8 +234,23 @@ def _serve(root: Root) -> None:
                 case unknown:
                     answer = {"error": f"unknown request: {unknown}"}
         except OSError as error:
-            answer = {"error": str(error)}
+            answer = {"error": _said(error)}
         print(json.dumps(answer), flush=True)
+
+
+def _set_host_name() -> None:
+    name = HOST_NAME.encode()
+    try:
+        _call("sethostname", name, len(name))
+    except OSError as error:
+        # Some containers may make namespaces, but not that.
+        if os.uname().nodename != HOST_NAME:
+            raise OSError(error.errno, f"the host name must be {HOST_NAME}, and cannot be set") from None
+
+
+def _said(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def main() -> None:
@@ -244,7 +259,7 @@ def main() -> None:
     try:
         _call("unshare", NAMESPACES)
     except OSError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        print(json.dumps({"error": _said(error)}), flush=True)
         return
     print(json.dumps({"pid": os.getpid()}), flush=True)
     sys.stdin.readline()
@@ -266,10 +281,9 @@ def main() -> None:
         os._exit(1)
     try:
         _mount("none", "/", "", MS_REC | MS_PRIVATE)
-        name = HOST_NAME.encode()
-        _call("sethostname", name, len(name))
+        _set_host_name()
     except OSError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        print(json.dumps({"error": _said(error)}), flush=True)
         os._exit(1)
     print(json.dumps({}), flush=True)
     _serve(Root(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""What ``doctor`` says of a machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from builder.errors import SandboxError
+from builder.pipeline import diagnosing
+from tests.kit.distribution import Server
+from tests.kit.project import Run, imgbuild, project
+from tests.kit.users import user
+
+LAYER = """\
+dsl: 1
+layer: base
+version: 1.0.0
+summary: a base
+distribution: {id: debian, version: "13", codename: trixie}
+sources:
+  first: {apt: SERVER/first, suites: [stable, stable-security], keyring: debian-archive}
+  flat: {apt: SERVER/flat, suites: ["./"], keyring: debian-archive}
+"""
+FILES = ("first/dists/stable/InRelease", "first/dists/stable-security/InRelease", "flat/InRelease")
+NAMES = ["system", "apt-get", "dpkg-deb", "gpgv", "git", "ids", "namespaces", "disk", "memory"]
+
+
+def findings(run: Run) -> dict[str, dict[str, str]]:
+    return {one["name"]: one for one in json.loads(run.output)["findings"]}
+
+
+def workspace(folder: Path, server: str) -> Path:
+    return project(
+        folder, {"imgbuild.yaml": "dsl: 1\nworkspace: w\n", "layers/base/layer.yaml": LAYER.replace("SERVER", server)}
+    )
+
+
+def test_a_machine_that_builds(tmp_path: Path) -> None:
+    told = imgbuild("doctor", "--offline", cache=tmp_path)
+    assert told.code == 0, told.output
+    lines = [line.split() for line in told.output.splitlines() if not line.startswith(" ")]
+    assert [words[1] for words in lines[: len(NAMES)]] == NAMES
+    assert lines[-1] == ["builds", "work", "here"]
+    data = imgbuild("doctor", "--offline", "--json", cache=tmp_path)
+    assert (data.code, json.loads(data.output)["works"]) == (0, True)
+    assert list(findings(data))[: len(NAMES)] == NAMES
+    # Engines are asked, and are no condition.
+    assert {findings(data)[name]["status"] for name in ("docker", "podman")} <= {"ok", "optional"}
+    assert list((tmp_path / "imgbuild/tmp").iterdir()) == []
+
+
+def test_mirrors_are_asked_for_each_suite(tmp_path: Path) -> None:
+    served = project(tmp_path / "served", dict.fromkeys(FILES, ""))
+    with Server(served) as server:
+        folder = workspace(tmp_path / "w", server.uri)
+        told = imgbuild("doctor", cache=tmp_path / "cache", cwd=folder)
+        assert told.code == 0, told.output
+        assert f"ok      mirror      {server.uri}/first\n" in told.output
+        (served / FILES[1]).unlink()
+        told = imgbuild("doctor", "--json", cache=tmp_path / "cache", cwd=folder)
+        assert told.code == 1
+        wrong = [one for one in json.loads(told.output)["findings"] if one["status"] == "missing"]
+        (mirror,) = wrong
+        assert mirror["found"].startswith(f"{server.uri}/{FILES[1]}: 404")
+        asked = len(server.paths)
+        assert imgbuild("doctor", "--offline", cache=tmp_path / "cache", cwd=folder).code == 0
+        assert len(server.paths) == asked
+    told = imgbuild("doctor", cache=tmp_path / "cache", cwd=folder)
+    assert told.code == 1
+    assert "MISSING mirror" in told.output
+    assert "refused" in told.output
+
+
+def test_a_broken_workspace_does_not_end_it(tmp_path: Path) -> None:
+    folder = project(tmp_path / "w", {"imgbuild.yaml": "dsl: 7\n"})
+    told = imgbuild("doctor", cache=tmp_path / "cache", cwd=folder)
+    assert told.code == 0, told.output
+    assert "no mirrors were asked" in told.output
+
+
+def test_programs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    monkeypatch.setattr("builder.tools.process.PLAIN_ENVIRONMENT", {"PATH": str(empty)})
+    monkeypatch.setenv("PATH", str(empty))
+    found = {one.name: one for one in diagnosing.programs()}
+    assert {name: one.status for name, one in found.items()} == {
+        "apt-get": "missing", "dpkg-deb": "missing", "gpgv": "missing", "git": "optional",
+    }  # fmt: skip
+    assert all(one.hint for one in found.values())
+
+
+@pytest.mark.integration
+def test_a_place_that_cannot_be_an_overlay_is_told(tmp_path: Path) -> None:
+    # /dev/mqueue, /proc and /sys hold no files; an overlay does not lie on another one.
+    with pytest.raises(OSError, match="/proc"):
+        diagnosing.try_sandbox(Path("/proc/none"))
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    with pytest.raises(SandboxError, match="a colon or a comma"):
+        diagnosing.try_sandbox(folder / "try")
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes users")
+def test_a_user_is_told_what_is_missing() -> None:
+    words = ("doctor", "--offline", "--json")
+    with user(subordinate=()) as poor:
+        told = poor.run(*poor.imgbuild, *words)
+        assert told.code == 1
+        found = findings(told)
+        assert [name for name, one in found.items() if one["status"] == "missing"] == ["ids", "namespaces"]
+        assert "usermod --add-subuids" in found["ids"]["hint"]
+    with user() as rich:
+        told = rich.run(*rich.imgbuild, *words)
+        assert told.code == 0, told.output
+        assert findings(told)["ids"]["found"].startswith("subordinate ids ")
+        cache = rich.home / ".cache"
+        assert stat.S_IMODE(cache.stat().st_mode) & 0o700 == 0o700
+        os.chown(cache, 0, 0)
+        (cache / "imgbuild").rename(rich.home / "away")
+        told = rich.run(*rich.imgbuild, *words)
+        assert told.code == 1
+        assert "XDG_CACHE_HOME" in findings(told)["namespaces"]["hint"]
