@@ -20,6 +20,7 @@ def show(layers: Iterable[LayerDifference], old: Image, new: Image, *, everythin
         everything: all files of a layer, however many.
     """
     commands = []
+    layer = None
     for layer in layers:
         one = layer.new or layer.old
         assert one
@@ -36,6 +37,8 @@ def show(layers: Iterable[LayerDifference], old: Image, new: Image, *, everythin
         command = file_differences.diffoscope(old, new, layer)
         if command:
             commands.append(shlex.join(command))
+    if layer is None:
+        print("every layer is the same: the config or the manifest is not")
     if commands:
         print("more is shown by:")
         for text in commands:

@@ -77,8 +77,12 @@ def rebuild(
     """
     with edges.store.temporary_folder() as folder:
         empty = replace(edges, store=Store(folder))
-        for stored in images:
-            yield _rebuild(catalog, stored, edges.store, empty, keep)
+        try:
+            for stored in images:
+                yield _rebuild(catalog, stored, edges.store, empty, keep)
+        finally:
+            # Trees may have owners whose files an ordinary user cannot remove.
+            empty.store.clean()
 
 
 def _rebuild(catalog: Catalog, stored: StoredImage, packages_: Store, edges: Edges, keep: Target | None) -> Rebuilt:

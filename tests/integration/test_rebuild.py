@@ -44,6 +44,7 @@ def test_an_image_of_other_bytes_is_found_out(site: Site) -> None:
     swap_config(site.folder / "out")
     result = site.run("rebuild", "app")
     assert (result.code, "not the same" in result.output) == (3, True)
+    assert "every layer is the same: the config or the manifest is not" in result.output
     assert site.run("rebuild", "app", "--json").json["images"][0]["same"] is False
 
 

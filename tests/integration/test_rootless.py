@@ -122,6 +122,8 @@ def test_the_same_locks_and_digests_as_root(site: Site, somebody: User) -> None:
     assert somebody.processes() == {}
     again = home.works("build", "app", "--json").json["images"]
     assert [(one["digest"], one["layers_made"]) for one in again] == [(expected["app"], 0)]
+    assert home.works("rebuild", "app").output.endswith(f"the same, {expected['app']}\n")
+    assert files_of(store / "tmp") == []
     used = json.loads(home.works("cache", "--json").output)["bytes"]
     assert used["trees"] > 0
     home.works("cache", "clean")
