@@ -103,11 +103,11 @@ def _version(program: str) -> str:
 
 def _ids() -> Finding:
     if machine.is_root():
-        there = min(sum(count for _, count in machine.ids(name)) for name in ("uid_map", "gid_map"))
-        found = f"{there} user and group ids"
-        if there < machine.IDS:
-            return Finding("ids", "missing", f"{found} of {machine.IDS}", machine.way_out())
-        return Finding("ids", "ok", found)
+        try:
+            machine.require_ids()
+        except SandboxError as error:
+            return Finding("ids", "missing", error.message, error.hint)
+        return Finding("ids", "ok", f"{machine.IDS} user and group ids")
     try:
         told = rootless.mappings()
     except SandboxError as error:

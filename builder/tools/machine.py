@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from builder.errors import SandboxError
+
 IDS = 65536
 """How many user and group ids making layers wants: those that a Debian system hands out."""
 _FIRST_PIDS = 0xEFFFFFFC
@@ -45,6 +47,22 @@ def ids(name: str) -> tuple[tuple[int, int], ...]:
     rows = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
     pieces = ((int(first), min(int(count), IDS - int(first))) for first, _, count in rows)
     return tuple((first, count) for first, count in pieces if count > 0)
+
+
+def require_ids() -> None:
+    """See to it that a user namespace within this one can have all ids.
+
+    Raises:
+        SandboxError: there are too few.
+    """
+    there = count_ids()
+    if there < IDS:
+        raise SandboxError(f"there are {there} user and group ids here, and {IDS} are needed", way_out())
+
+
+def count_ids() -> int:
+    """How many of the ids below ``IDS`` there are here, of users or of groups."""
+    return min(sum(count for _, count in ids(name)) for name in ("uid_map", "gid_map"))
 
 
 def way_out() -> str:

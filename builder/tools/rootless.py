@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from builder.errors import SandboxError
 from builder.report import Reporter
-from builder.tools import machine, process, sandbox_init
+from builder.tools import machine, process
 from builder.tools.machine import IDS
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ def call(function: Callable[..., T], *args: Any, reporter: Reporter | None = Non
 
 
 def require() -> None:
-    """See to it that there is no need to begin what would fail: who is not root has ids for others.
+    """See to it that files can have all owners, before anything is begun that would fail.
 
     Raises:
-        SandboxError: there are too few.
+        SandboxError: there are too few ids.
     """
-    if not machine.is_root():
+    if machine.is_root():
+        machine.require_ids()
+    else:
         mappings()
 
 
@@ -195,6 +197,8 @@ class _Teller:
 
 
 def _serve(connection: Connection, function: Callable[..., Any], args: tuple[Any, ...], reports: bool) -> None:
+    from builder.tools import sandbox_init
+
     # Ctrl-C goes to the whole process group: the parent decides, and ends us in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)

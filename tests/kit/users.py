@@ -43,8 +43,8 @@ class User:
         """Start a command as this user, as the head of a process group."""
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.home), "USER": self.name, "LOGNAME": self.name,
-            "PYTHONPATH": str(self.home / ".imgbuild"), "PYTHONDONTWRITEBYTECODE": "1", **(env or {}),
-        }  # fmt: skip
+            "PYTHONPATH": str(self.home / ".imgbuild"), "PYTHONDONTWRITEBYTECODE": "1",
+        } | {name: value for name, value in os.environ.items() if _says_where(name)} | dict(env or {})  # fmt: skip
         words = ["env", "-C", str(cwd or self.home), *argv]
         return subprocess.Popen(
             self.words(*words), env=environment, text=True, process_group=0,
@@ -88,6 +88,11 @@ class User:
                     if int(status["Uid"].split()[0]) in self.ids and not status["State"].startswith("Z"):
                         found[int(entry.name)] = status["Name"]
         return found
+
+
+def _says_where(name: str) -> bool:
+    """Whether a variable names this site's mirrors or proxies."""
+    return name.startswith("PIP_") or name == "IMGBUILD_MIRROR" or name.lower().endswith("_proxy")
 
 
 @contextmanager
