@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="All components.")
 @click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
 @click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",
-              help="oci:DIR, docker:, podman:, oci-archive:FILE or docker-archive:FILE.")  # fmt: skip
+              help="oci:DIR, docker:, podman:, oci-archive:FILE, docker-archive:FILE, dir:DIR; {image} is its name.")  # fmt: skip
 @click.option("--attest", is_flag=True,
               help="Keep beside each image, in the layout, its bills of materials and how it was built.")  # fmt: skip
 @jobs_option

@@ -48,7 +48,9 @@ def images(references: Iterable[str]) -> tuple[str, ...]:
 
 
 def split(reference: str) -> tuple[str, str]:
-    """Name and tag; the registries that engines add to a bare name are left out."""
+    """Name and tag; the registries that engines add to a bare name are left out. A digest is a name."""
+    if reference.startswith("sha256:"):
+        return reference, ""
     name, colon, tag = reference.rpartition(":")
     if not colon or "/" in tag:
         name, tag = reference, ""

@@ -60,8 +60,8 @@ class Layout:
     blobs: Blobs
 
     def names(self) -> tuple[str, ...]:
-        """What it calls its images."""
-        return tuple(entry.name for entry in self.entries)
+        """What it calls its images: by their digests if they have no names."""
+        return tuple(entry.name or entry.digest for entry in self.entries)
 
     def read(self, name: str) -> StoredImage:
         """The image of a name or a digest.
@@ -77,7 +77,7 @@ class Layout:
         manifest = self._document(found.digest)
         config_digest = oci.config_digest(manifest)
         config = self._document(config_digest) if config_digest else b""
-        return StoredImage(found.name, manifest, config, self.blobs, found.digest, notes=found.notes)
+        return StoredImage(found.name or found.digest, manifest, config, self.blobs, found.digest, notes=found.notes)
 
     def _document(self, digest: Digest) -> bytes:
         try:

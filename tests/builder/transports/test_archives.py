@@ -241,6 +241,21 @@ def test_an_index_of_several_machines(store: Store, tmp_path: Path) -> None:
     assert transports.read(f"oci:{folder}:several", store) == image
 
 
+def test_images_without_names_have_digests(store: Store, tmp_path: Path) -> None:
+    images = [random_image(store, layers=1, seed=seed) for seed in (1, 2)]
+    folder = tmp_path / "out"
+    for image in images:
+        oci_layout.write(image, folder, "web:1")
+    entries = [{"mediaType": oci.MANIFEST, "digest": image.digest, "size": 1} for image in images]
+    (folder / "index.json").write_bytes(oci.dump({"schemaVersion": 2, "manifests": entries}))
+    for image in images:
+        assert transports.read(f"oci:{folder}:{image.digest}", store) == image
+    with pytest.raises(UsageError, match="has several images"):
+        transports.read(f"oci:{folder}", store)
+    names = {found.name for found in transports.read_chosen(f"oci:{folder}", store)}
+    assert names == {f"oci:{folder}:{image.digest}" for image in images}
+
+
 def test_a_layout_reads_back_and_is_mended(store: Store, tmp_path: Path) -> None:
     image = random_image(store, layers=2, seed=1)
     folder = tmp_path / "out"
