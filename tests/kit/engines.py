@@ -139,8 +139,6 @@ def podman_service(folder: Path) -> Iterator[Podman]:
             yield podman
         finally:
             podman("rm", "--all", "--force", "--time=0", check=False)
-    podman("unmount", "--all", "--force", check=False)
-    subprocess.run(["umount", folder / "graph" / "overlay"], capture_output=True, check=False)
 
 
 @contextmanager
@@ -175,6 +173,14 @@ def _running(
         finally:
             daemon.terminate()
             daemon.wait(60)
+            _unmount(log_path.parent)
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount what a daemon has left: namespaces, overlays."""
+    mounted = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    for place in reversed([place for place in mounted if place.startswith(f"{folder}/")]):
+        subprocess.run(["umount", place], capture_output=True, check=False)
 
 
 def _probe() -> bytes:
