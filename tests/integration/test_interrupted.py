@@ -25,17 +25,11 @@ def payload() -> dict[str, str]:
     return {"usr/share/app": random.Random(1).randbytes(16 << 20).hex()}
 
 
-def release(site: Site, files: dict[str, str], **members: str) -> tuple[dict[str, str], Path]:
-    """Publish a new version of app, and lock and build it with another cache.
-
-    Returns:
-        What the build is to give, and the other cache.
-    """
-    other = site.another_cache()
-    site.repo.add("app", "2", files=files, **members)  # type: ignore[arg-type]
+def release(site: Site, files: dict[str, str], postinst: str = "") -> dict[str, str]:
+    """Publish a new version of app, and lock and build it with another cache: what the build is to give."""
+    site.repo.add("app", "2", files=files, **{"postinst": postinst} if postinst else {})  # type: ignore[arg-type]
     site.repo.publish()
-    site.works("lock", "app", "--update", cache=other)
-    return site.build(out="expected", cache=other), other
+    return site.build(out="expected", cache=site.lock_elsewhere())
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -69,7 +63,7 @@ def require_tidy(site: Site) -> None:
 
 
 def test_while_downloading(site: Site) -> None:
-    expected, _ = release(site, payload())
+    expected = release(site, payload())
     with Server(site.mirror, holds=True) as server:
         site.env = {"IMGBUILD_MIRROR": server.uri}
 
@@ -84,7 +78,7 @@ def test_while_downloading(site: Site) -> None:
 
 
 def test_while_making_a_package_layer(site: Site) -> None:
-    expected, _ = release(site, payload())
+    expected = release(site, payload())
     folder = site.cache / "imgbuild/tmp"
     # The .deb is copied first, in one go; what follows is the layer and the tree.
     interrupt(site, lambda _: any(path.is_dir() for path in files_of(folder)))
@@ -92,13 +86,13 @@ def test_while_making_a_package_layer(site: Site) -> None:
 
 
 def test_while_configuring(site: Site) -> None:
-    expected, _ = release(site, PROGRAM, postinst=SLOW)
+    expected = release(site, PROGRAM, postinst=SLOW)
     interrupt(site, lambda run: run.runs("sleep"))
     assert site.build() == expected
 
 
 def test_while_writing(site: Site) -> None:
-    expected, _ = release(site, payload())
+    expected = release(site, payload())
     before = set(files_of(site.folder))
     interrupt(site, lambda _: any(site.folder.glob(".app.tar.*")), "--to", "oci-archive:app.tar")
     assert set(files_of(site.folder)) == before
@@ -106,7 +100,7 @@ def test_while_writing(site: Site) -> None:
 
 
 def killed(site: Site, moments: int) -> None:
-    expected, _ = release(site, PROGRAM, postinst="#!/bin/sh\necho made > /etc/app\n")
+    expected = release(site, PROGRAM, postinst="#!/bin/sh\necho made > /etc/app\n")
     began = time.monotonic()
     site.works("build", "app", "--to", "oci:timed", cache=site.another_cache())
     whole = time.monotonic() - began

@@ -67,7 +67,8 @@ class AptRepo:
         """Make a package; wants ``publish``.
 
         Args:
-            files: text, or a file to copy, by path in the root; what is in a ``bin`` is executable.
+            files: text, or a file to copy, by path in the root, a folder if it ends with a slash; what is in a ``bin``
+                is executable.
             links: targets by path.
             modes: of files and folders that differ from this.
             told: members of the control archive (``postinst``, ``triggers`` …), and fields by name, with _ for -.
@@ -88,12 +89,16 @@ class AptRepo:
         sums = []
         for path_text, content in sorted((files or {}).items()):
             path = _place(tree, path_text)
+            if path_text.endswith("/"):
+                path.mkdir(exist_ok=True)
+                continue
             if isinstance(content, Path):
                 shutil.copy(content, path)
             else:
                 path.write_text(content)
                 path.chmod(0o755 if path.parent.name in ("bin", "sbin") else 0o644)
-            sums.append(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path_text}\n")
+            if not path_text.startswith("etc/") and path.name != ".keep":
+                sums.append(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path_text}\n")
         for path_text, target in (links or {}).items():
             _place(tree, path_text).symlink_to(target)
         for path_text, mode in (modes or {}).items():

@@ -39,12 +39,9 @@ ROOT_FILES: Mapping[str, str] = {
     "etc/group": "root:x:0:\n",
     "etc/shadow": "root:*:1::::::\n",
     "etc/gshadow": "",
-    **{f"{folder}/.keep": "" for folder in ("proc", "dev", "run", "tmp")},
+    **{f"{folder}/.keep": "" for folder in ("proc", "dev", "run", "tmp", "usr/sbin")},
 }
-ROOT_LINKS: Mapping[str, str] = {
-    **{name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")},
-    "usr/sbin": "bin",
-}
+ROOT_LINKS: Mapping[str, str] = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
 
 TINY = """\
 dsl: 1
@@ -113,13 +110,14 @@ class Distribution:
             [*beside, *(path.name for path in paths if path.parent.name in ("bin", "sbin") and _is_elf(path))]
         )
         links = {canonical(str(path)): os.readlink(path) for path in paths if path.is_symlink()}
+        folders = {f"{canonical(str(path))}/": "" for path in paths if path.is_dir() and not path.is_symlink()}
         members = {}
         if scripts:
             info = Path("/var/lib/dpkg/info")
             members = {m: (info / f"{package}.{m}").read_text() for m in ("postinst", "config", "templates")}
         mine = {path: where for path, where in found.items() if path not in self._taken}
         self._taken |= set(mine)
-        self.repo.add(name or package, files=mine, links=links, **members, **fields)  # type: ignore[arg-type]
+        self.repo.add(name or package, files={**folders, **mine}, links=links, **members, **fields)  # type: ignore[arg-type]
 
 
 def _is_elf(path: Path) -> bool:
@@ -176,10 +174,20 @@ class Site:
         assert result.code == 0, result.errors + result.output
         return result
 
+    def lock_elsewhere(self, *targets: str) -> Path:
+        """Lock the newest versions with another cache, so that the site's own has not seen them: the other cache."""
+        other = self.another_cache()
+        self.works("lock", *(targets or ("app",)), "--update", cache=other)
+        return other
+
+    def empty_cache(self) -> Path:
+        """The path of a cache that is not there yet."""
+        self._caches += 1
+        return self.cache.with_name(f"cache-{self._caches}")
+
     def another_cache(self) -> Path:
         """A copy of the cache as it is now."""
-        self._caches += 1
-        copy = self.cache.with_name(f"cache-{self._caches}")
+        copy = self.empty_cache()
         run(["cp", "-al", self.cache, copy])
         shutil.rmtree(copy / "imgbuild/apt", ignore_errors=True)
         return copy
@@ -208,10 +216,15 @@ class Site:
         root.mkdir(parents=True)
         image = self.image(name, out)
         for layer in image.layers:
-            with image.blobs.open(layer.digest) as blob, tarfile.open(fileobj=blob, mode="r:*") as archive:
+            with image.blobs.open(layer.digest) as blob, _Tar.open(fileobj=blob, mode="r:*") as archive:
                 for info in archive:
                     _apply(archive, info, root)
         return root
+
+
+class _Tar(tarfile.TarFile):
+    # Newer Pythons would leave out what they do not trust.
+    extraction_filter = staticmethod(lambda member, _: member)
 
 
 def _apply(archive: tarfile.TarFile, info: tarfile.TarInfo, root: Path) -> None:
@@ -224,7 +237,7 @@ def _apply(archive: tarfile.TarFile, info: tarfile.TarInfo, root: Path) -> None:
     else:
         if os.path.lexists(place) and not (info.isdir() and place.is_dir()):
             _remove(place)
-        archive.extract(info, root, filter="fully_trusted")
+        archive.extract(info, root)
         capability = info.pax_headers.get("SCHILY.xattr.security.capability")
         if capability:
             os.setxattr(place, "security.capability", capability.encode("utf-8", "surrogateescape"))

@@ -19,7 +19,7 @@ def programs(names: Iterable[str]) -> dict[str, Path]:
         where = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
         if where is None:
             pytest.skip(f"needs {name}")
-        found[f"usr/bin/{name}"] = Path(where).resolve()
+        found[canonical(where)] = Path(where).resolve()
         listed = run(["ldd", where], check=False)
         for word in listed.text.split():
             if word.startswith("/") and listed.code == 0:

@@ -1,0 +1,88 @@
+"""Packages that do what is easily done wrong, from their definition to the image's root."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.integration.test_updates import stack
+from tests.kit.distribution import Site, inside
+
+pytestmark = pytest.mark.integration
+PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
+
+
+def test_a_preinst_that_diverts(site: Site) -> None:
+    site.repo.add("victim", files={"usr/bin/halt": "real\n"})
+    site.repo.add(
+        "app",
+        "2",
+        files={**PROGRAM, "usr/bin/halt": "guarded\n"},
+        preinst="#!/bin/sh\nset -e\n"
+        "dpkg-divert --package app --quiet --add --rename --divert /usr/bin/halt.real /usr/bin/halt\n",
+    )
+    site.repo.publish()
+    stack(site, "victim")
+    site.works("lock", "app", "--update")
+    site.build()
+    root = site.unpack()
+    assert (root / "usr/bin/halt").read_text() == "guarded\n"
+    assert (root / "usr/bin/halt.real").read_text() == "real\n"
+    assert inside(root, "dpkg-divert", "--list") == "diversion of /usr/bin/halt to /usr/bin/halt.real by app\n"
+    assert inside(root, "dpkg", "-V") == ""
+
+
+def test_path_triggers_across_definitions(site: Site) -> None:
+    site.repo.add(
+        "watcher",
+        triggers="interest-noawait /usr/share/watched\n",
+        files={"usr/share/watched/own": ""},
+        postinst='#!/bin/sh\nset -e\nls /usr/share/watched > /etc/watched\n[ "$1" != triggered ] || echo "$2" >> /etc/told\n',
+    )
+    site.repo.add("between", files={"usr/share/watched/between": ""})
+    site.repo.add("app", "2", files={**PROGRAM, "usr/share/watched/app": ""})
+    site.repo.publish()
+    stack(site, "between", below=["watcher"])
+    site.works("lock", "app", "--update")
+    site.build()
+    root = site.unpack()
+    assert (root / "etc/watched").read_text() == "app\nbetween\nown\n"
+    assert (root / "etc/told").read_text() == "/usr/share/watched\n" * 2
+    states = inside(root, "dpkg-query", "-W", "-f", "${db:Status-Status}\n").split()
+    assert set(states) == {"installed"}
+
+
+def test_file_capabilities(site: Site) -> None:
+    site.repo.add(
+        "app", "2", files={**PROGRAM, "usr/bin/pinger": "x\n"},
+        postinst="#!/bin/sh\nset -e\nsetcap cap_net_raw+ep /usr/bin/pinger\n",
+    )  # fmt: skip
+    site.repo.publish()
+    site.works("lock", "app", "--update")
+    site.build()
+    value = os.getxattr(site.unpack() / "usr/bin/pinger", "security.capability")
+    assert (len(value), int.from_bytes(value[:4], "little") >> 24) == (20, 2)
+
+
+def test_debconf_questions(site: Site) -> None:
+    site.repo.add(
+        "app",
+        "2",
+        depends="debconf",
+        files=PROGRAM,
+        templates="Template: app/name\nType: string\nDefault: nobody\nDescription: Whom to greet?\n\n"
+        "Template: app/loud\nType: boolean\nDefault: false\nDescription: Loudly?\n",
+        config="#!/bin/sh\nset -e\n. /usr/share/debconf/confmodule\n"
+        "db_input high app/name || true\ndb_input low app/loud || true\ndb_go || true\n",
+        postinst="#!/bin/sh\nset -e\n. /usr/share/debconf/confmodule\n"
+        'db_get app/name\necho "name=$RET" > /etc/app.conf\ndb_get app/loud\necho "loud=$RET" >> /etc/app.conf\n',
+    )
+    site.repo.publish()
+    site.edit("repos/app/component.yaml", "    users:", "    debconf: {app: {app/name: World}}\n    users:")
+    site.works("lock", "app", "--update")
+    first = site.build()
+    root = site.unpack()
+    assert (root / "etc/app.conf").read_text() == "name=World\nloud=false\n"
+    assert "Value: World" in (root / "var/cache/debconf/config.dat").read_text()
+    assert site.build(out="again", cache=site.empty_cache()) == first
