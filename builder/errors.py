@@ -19,6 +19,9 @@ ImgbuildError (dsl.errors)
 
 from __future__ import annotations
 
+import errno
+import os
+
 from builder.model.lock import LockedPackage
 from dsl.errors import ImgbuildError
 
@@ -131,3 +134,27 @@ class ImageError(ImgbuildError):
 
 class EngineError(ImgbuildError):
     code = "engine"
+
+
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space; the store lies in $XDG_CACHE_HOME/imgbuild: `imgbuild cache clean` empties it",
+    errno.EDQUOT: "your quota is used up; `imgbuild cache clean` empties the store",
+    errno.EROFS: "the store lies in $XDG_CACHE_HOME/imgbuild, locks beside their definitions, images where --to says",
+    errno.EACCES: "run it as who owns the file, or choose another place",
+    errno.EMFILE: "raise the limit of open files: `ulimit -n`",
+    errno.ENOTDIR: "a file lies where a folder is wanted: move it away, or choose another place",
+    errno.EEXIST: "a file lies where a folder is wanted: move it away, or choose another place",
+}
+
+
+def of_system(error: OSError, doing: str = "", place: str = "") -> MakeError:
+    """What the system refused, with the place and a way out.
+
+    Args:
+        doing: what was done.
+        place: where, if the error does not say.
+    """
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    said = error.strerror or str(error) or type(error).__name__
+    parts = (doing, names[0] if names else place, said)
+    return MakeError(": ".join(part for part in parts if part), _WAYS_OUT.get(error.errno or 0, ""))

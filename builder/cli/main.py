@@ -144,7 +144,9 @@ def _run() -> int:
     except MemoryError:
         return _fail(ImgbuildError("there is not enough memory", "try a lower -j"), "memory", 1)
     except OSError as error:
-        return _fail(_system(error), "system", 1)
+        from builder import errors
+
+        return _fail(errors.of_system(error), "system", 1)
     except Exception as error:
         return _bug(error)
 
@@ -160,23 +162,6 @@ def _interrupted(message: str, code: int) -> int:
         sys.stdout.flush()
         os._exit(code)
     return code
-
-
-def _system(error: OSError) -> Any:
-    import errno
-
-    from dsl.errors import ImgbuildError
-
-    hints = {
-        errno.ENOSPC: "free some space; the store lies in $XDG_CACHE_HOME/imgbuild: `imgbuild cache clean` empties it",
-        errno.EDQUOT: "your quota is used up; `imgbuild cache clean` empties the store",
-        errno.EROFS: "the store lies in $XDG_CACHE_HOME/imgbuild, locks beside their definitions, images where --to says",
-        errno.EACCES: "run it as who owns the file, or choose another place",
-        errno.EMFILE: "raise the limit of open files: `ulimit -n`",
-    }
-    places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    said = error.strerror or str(error) or type(error).__name__
-    return ImgbuildError(": ".join([*places[:1], said]), hints.get(error.errno or 0, ""))
 
 
 def _bug(error: Exception) -> int:

@@ -55,7 +55,10 @@ def make(plan: PackageLayerPlan, store: Store, trees: bool) -> MadeLayer:
     found = store.made(plan.cache_key)
     if found and not trees:
         return found
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool, _compiler(plan, store) as compiler:
+    with (
+        tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(store.folder("tmp"))) as spool,
+        _compiler(plan, store) as compiler,
+    ):
         gathering = _Gathering(spool, plan, compiler)
         for package in plan.packages:
             if trees and store.tree(package.sha256) is None:

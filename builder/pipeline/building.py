@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import transports
-from builder.errors import FetchError, MakeError, PackageGone, StaleLock, UsageError
+from builder.errors import FetchError, PackageGone, StaleLock, UsageError, of_system
 from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import CacheKey, Digest
@@ -258,9 +258,8 @@ def _write(
                 beside = {**beside, **attested}
             transports.write(image, way, replace(named, beside=beside), edges.store, edges.reporter)
     except OSError as error:
-        return _failure(
-            plan_.image, MakeError(f"{plan_.image} cannot be written: {error.strerror or error}"), plan_.tag
-        )
+        places = ", ".join(way.path for way in ways)
+        return _failure(plan_.image, of_system(error, f"{plan_.image} cannot be written", places), plan_.tag)
     except ImgbuildError as error:
         own = error in (made.outcome.errors.get(layer.cache_key) for layer in _own(plan_))
         status = "failed" if own or error not in made.outcome.errors.values() else "skipped"

@@ -85,7 +85,7 @@ def make(
     fetch(tuple(sorted(wanted.values())))
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")
-    outcome = rootless.call(schedule.run, tasks, jobs, reporter=reporter)
+    outcome = rootless.call(schedule.run, tasks, jobs, str(store.root), reporter=reporter)
     for key in todo:
         made = outcome.results.get(key)
         if isinstance(made, MadeLayer):

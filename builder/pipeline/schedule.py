@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder.errors import MakeError
+from builder.errors import MakeError, of_system
 from builder.report import Reporter
 from dsl.errors import ImgbuildError
 
@@ -46,11 +46,12 @@ class Outcome:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 
-def run(tasks: tuple[Task, ...], jobs: int, reporter: Reporter) -> Outcome:
+def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> Outcome:
     """Run the tasks, each when those that it needs are done.
 
     Args:
         jobs: how many at once.
+        place: where they write, for errors.
     """
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -90,7 +91,7 @@ def run(tasks: tuple[Task, ...], jobs: int, reporter: Reporter) -> Outcome:
                         f"a worker died: {task.title}", "was it killed, or is the machine out of memory?"
                     ) from None
                 except OSError as error:
-                    errors[task.key] = MakeError(f"{task.title}: {error.strerror or error}")
+                    errors[task.key] = of_system(error, task.title, place)
                 reporter.progress("layers", len(results) + len(errors), len(tasks))
     except BaseException:
         for process in list((pool._processes or {}).values()):
