@@ -73,8 +73,9 @@ def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | 
     conf = below.text("etc/adduser.conf")
     if conf:
         uid_pool, gid_pool = f"{POOLS}/uid", f"{POOLS}/gid"
-        _write(folder, uid_pool, accounts.uid_pool(plan), 0o644)
-        _write(folder, gid_pool, accounts.gid_pool(plan), 0o644)
+        # While numbers are learnt a new name may come before one that has its number, which adduser then would not give.
+        _write(folder, uid_pool, "" if plan.learn else accounts.uid_pool(plan), 0o644)
+        _write(folder, gid_pool, "" if plan.learn else accounts.gid_pool(plan), 0o644)
         _write(folder, "etc/adduser.conf", accounts.adduser_conf(conf, f"/{uid_pool}", f"/{gid_pool}"), 0o644)
     found = next(iter(sorted(clock.glob(_CLOCK))), None) if clock else None
     if found is None:

@@ -225,7 +225,9 @@ def _locked(
         found, made.fingerprint, clock, made.answers, made.rules,
     )  # fmt: skip
     if before is not None and same:
-        return replace(made, users=before.users, groups=before.groups)
+        made = replace(made, users=before.users, groups=before.groups)
+        # Newer dates of the indexes alone are no reason to write.
+        return before if replace(made, sources=before.sources, built=before.built) == before else made
     return _learn(catalog, definition, {**locks, definition.key: made}, edges)
 
 
