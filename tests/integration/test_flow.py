@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.kit.distribution import Server, Site
+from tests.kit.distribution import Site
+from tests.kit.http_server import HttpServer
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +77,7 @@ def test_every_command_prints_for_machines(site: Site) -> None:
 
 def test_http_gives_the_same_as_a_folder(site: Site) -> None:
     expected = site.build()
-    with Server(site.mirror) as server:
+    with HttpServer(site.mirror) as server:
         site.env = {"IMGBUILD_MIRROR": server.uri}
         cache = site.empty_cache()
         assert site.build(out="http", cache=cache) == expected

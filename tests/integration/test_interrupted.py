@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from builder import validate
-from tests.kit.distribution import Server, Site
+from tests.kit.distribution import Site
+from tests.kit.http_server import Fault, HttpServer
 from tests.kit.project import Running, mounts_with, running
 
 pytestmark = pytest.mark.integration
@@ -64,16 +65,15 @@ def require_tidy(site: Site) -> None:
 
 def test_while_downloading(site: Site) -> None:
     expected = release(site, payload())
-    with Server(site.mirror, holds=True) as server:
+    with HttpServer(site.mirror) as server:
         site.env = {"IMGBUILD_MIRROR": server.uri}
+        server.spoil("/pool/", Fault(pause=3600))
 
         def asked(_: Running) -> bool:
-            asked_now = server.asked.is_set()
-            server.asked.clear()
-            return asked_now
+            return bool(server.requests and server.requests.pop())
 
         interrupt(site, asked)
-        server.go_on.set()
+        server.mend()
         assert site.build() == expected
 
 

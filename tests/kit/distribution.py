@@ -6,17 +6,12 @@ same lock, serves wherever the repository lies.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any
 
 from builder import contents
 from builder.contents import LayerContents
@@ -254,50 +249,3 @@ def inside(root: Path, *argv: str) -> str:
     """What a command says in an unpacked root, whether or not it ends well."""
     result = subprocess.run(["chroot", str(root), *argv], capture_output=True, text=True, check=False)
     return result.stdout + result.stderr
-
-
-class Server:
-    """A folder by HTTP, which may hold back the second half of each package until it is told.
-
-    Attributes:
-        asked: somebody waits for a half that is held back.
-        paths: what was asked for.
-    """
-
-    def __init__(self, folder: Path, *, holds: bool = False) -> None:
-        self.asked, self.go_on = Event(), Event()
-        self.paths: list[str] = []
-        if not holds:
-            self.go_on.set()
-        owner = self
-
-        class Handler(SimpleHTTPRequestHandler):
-            def copyfile(self, source: Any, outputfile: Any) -> None:
-                owner.paths.append(self.path)
-                data = source.read()
-                if "/pool/" in self.path and not owner.go_on.is_set():
-                    outputfile.write(data[: len(data) // 2])
-                    outputfile.flush()
-                    owner.asked.set()
-                    owner.go_on.wait(60)
-                    data = data[len(data) // 2 :]
-                with contextlib.suppress(ConnectionError):
-                    outputfile.write(data)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self._server.daemon_threads = True
-        self._thread = Thread(target=self._server.serve_forever)
-        self.uri = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Server:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.go_on.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
