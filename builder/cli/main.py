@@ -106,6 +106,8 @@ def _terminate(_signal: int, _frame: object) -> None:
 def main() -> NoReturn:
     """Run the command line and end with 0 done, 1 failed, 2 wrong input, 3 found something, 130 or 143 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
+    # What nobody describes gets the mode that any machine gives it.
+    os.umask(0o022)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             # Names that the terminal's encoding does not have are told by their numbers.

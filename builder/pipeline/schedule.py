@@ -105,8 +105,6 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
 def _prepare() -> None:
     # Ctrl-C goes to the whole process group: the parent decides, and workers never outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Folders that nobody describes get the mode that any machine gives them.
-    os.umask(0o022)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

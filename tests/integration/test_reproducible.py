@@ -28,7 +28,7 @@ def everything(site: Site) -> None:
         modes={"usr/share/nosy/7": 0o4711},
         postinst="#!/bin/sh\nset -e\n"
         "{ hostname; umask; pwd; echo $LANG $LC_ALL $TZ; id; stat -c %Y /etc/passwd; } > /etc/nosy\n"
-        "for name in z y x a b; do echo $name > /etc/nosy.$name; done; find /usr/share/nosy > /etc/nosy.found\n"
+        "for name in z y x a b; do echo $name > /etc/nosy.$name; done; find /usr/share/nosy | sort > /etc/nosy.found\n"
         "mkdir -p /var/lib/nosy; ln /etc/nosy.a /etc/nosy.hard; chown alpha /var/lib/nosy; touch /run/nosy /tmp/nosy\n",
         depends="alpha",
     )
