@@ -126,7 +126,7 @@ def write(image: Image, target: Target, named: Named, store: Store, reporter: Re
             case _:
                 archive.write(image, path, named.reference)
     except OSError as error:
-        raise ImageError(f"{named.reference} cannot be written to {target}: {error.strerror or error}") from None
+        raise of_system(error, f"{named.reference} cannot be written to {target}") from None
 
 
 def read(text: str, store: Store) -> Image:
@@ -271,7 +271,7 @@ def _require_path(target: Target) -> None:
     if target.kind == "dir" and not directory.usable(path):
         raise UsageError(f"{target}: something other than an image is there", "name a folder that is new or empty")
     if target.kind == "oci" and path.exists() and not path.is_dir():
-        raise UsageError(f"{target}: it is no folder")
+        raise UsageError(f"{target}: it is no folder", "move it away, or name another place")
     if "archive" in target.kind:
         if path.is_dir():
             raise UsageError(f"{target}: it is a folder", f"say {target.kind}:{path}/{{image}}.tar")

@@ -194,5 +194,5 @@ def test_a_missing_engine(site: Site, way: str, variable: str) -> None:
 
 def test_a_layout_that_cannot_be_written(site: Site) -> None:
     (site.folder / "out").write_text("a file\n")
-    require_told(site.run("build", "app"), "out")
+    require_told(site.run("build", "app"), "out", code=2)
     assert (site.folder / "out").read_text() == "a file\n"

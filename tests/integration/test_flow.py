@@ -58,7 +58,7 @@ COMMANDS = {
     ("schema",): 0,
     ("show", "app"): 0,
     ("validate", "oci:out"): 0,
-    ("validate", "oci:nothing"): 1,
+    ("validate", "oci:nothing"): 2,
     ("why", "app", "app"): 0,
     ("why", "nothing", "app"): 1,
     ("cache", "use"): 0,
