@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from builder.errors import ImageError, UsageError
+from builder.errors import ImageError, UsageError, of_system
 from builder.formats import oci
 from builder.model.image import Image, StoredImage
 from builder.report import Reporter
