@@ -126,7 +126,8 @@ def write(image: Image, target: Target, named: Named, store: Store, reporter: Re
             case _:
                 archive.write(image, path, named.reference)
     except OSError as error:
-        raise of_system(error, f"{named.reference} cannot be written to {target}") from None
+        told = of_system(error, f"{named.reference} cannot be written to {target}")
+        raise ImageError(told.message, told.hint) from None
 
 
 def read(text: str, store: Store) -> Image:

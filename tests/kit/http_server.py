@@ -136,6 +136,9 @@ def _handler(owner: HttpServer) -> type[BaseHTTPRequestHandler]:
             else:
                 self._give(fault, (file.read_bytes() if fault.body is None else fault.body) + fault.more)
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def _give(self, fault: Fault, data: bytes) -> None:
             asked = re.match(r"bytes=(\d+)-$", self.headers.get("Range", ""))
             first = int(asked[1]) + fault.offset if asked and fault.ranges else 0
@@ -148,6 +151,8 @@ def _handler(owner: HttpServer) -> type[BaseHTTPRequestHandler]:
             if part:
                 self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
             self.end_headers()
+            if self.command == "HEAD":
+                return
             given = data[first:] if fault.cut is None else data[first : first + fault.cut]
             with contextlib.suppress(ConnectionError):
                 for begin in range(0, len(given), _PIECE):

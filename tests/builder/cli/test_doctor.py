@@ -11,7 +11,7 @@ import pytest
 
 from builder.errors import SandboxError
 from builder.pipeline import diagnosing
-from tests.kit.distribution import Server
+from tests.kit.http_server import HttpServer
 from tests.kit.project import Run, imgbuild, project
 from tests.kit.users import user
 
@@ -55,7 +55,7 @@ def test_a_machine_that_builds(tmp_path: Path) -> None:
 
 def test_mirrors_are_asked_for_each_suite(tmp_path: Path) -> None:
     served = project(tmp_path / "served", dict.fromkeys(FILES, ""))
-    with Server(served) as server:
+    with HttpServer(served) as server:
         folder = workspace(tmp_path / "w", server.uri)
         told = imgbuild("doctor", cache=tmp_path / "cache", cwd=folder)
         assert told.code == 0, told.output
@@ -66,9 +66,9 @@ def test_mirrors_are_asked_for_each_suite(tmp_path: Path) -> None:
         wrong = [one for one in json.loads(told.output)["findings"] if one["status"] == "missing"]
         (mirror,) = wrong
         assert mirror["found"].startswith(f"{server.uri}/{FILES[1]}: 404")
-        asked = len(server.paths)
+        asked = len(server.requests)
         assert imgbuild("doctor", "--offline", cache=tmp_path / "cache", cwd=folder).code == 0
-        assert len(server.paths) == asked
+        assert len(server.requests) == asked
     told = imgbuild("doctor", cache=tmp_path / "cache", cwd=folder)
     assert told.code == 1
     assert "MISSING mirror" in told.output
