@@ -53,3 +53,9 @@ def test_upgrade_brings_the_system_tables_along(cloud: Cloud) -> None:
     told = f"[client]\nhost = mariadb\nuser = root\npassword = {password('root')}\n"
     said = cloud.site.step(cloud.images["mariadb"], "upgrade", name="job", config={"/etc/mysql/conf.d/site.cnf": told})
     assert "upgraded" in said or "OK" in said
+
+
+def test_keystone_ends_when_asked(cloud: Cloud) -> None:
+    second = cloud.site.start(cloud.images["keystone"], "second", config=cloud.config("keystone"))
+    second.healthy()
+    assert second.stop() == 0

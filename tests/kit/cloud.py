@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.kit.fleet import COMPONENTS, Fleet
-from tests.kit.rendering import SERVICES, Service, password, rendered
+from tests.kit.rendering import SERVICES, password, rendered
 from tests.kit.running import Running, Site
 
 REGION = "RegionOne"
@@ -61,14 +60,14 @@ class Cloud:
         self.running[image] = self.site.start(self.images[image], image, **more)
         return self.running[image]
 
-    def config(self, image: str, services: Mapping[str, Service] = SERVICES) -> dict[str, str]:
+    def config(self, image: str) -> dict[str, str]:
         """The configuration that an image expects, from its templates."""
         component = ROOT_OF.get(image, f"repos/{image.partition('-')[0]}")
         paths = [
             path for path, told in self.site.declared(self.images[image]).files.items() if not told.get("optional")
         ]
         site = self.fleet.site / component / "templates"
-        return {path: rendered(site / f"{Path(path).name}.j2", services) for path in paths}
+        return {path: rendered(site / f"{Path(path).name}.j2") for path in paths}
 
     def database(self, *names: str, user: str | None = None) -> None:
         """Make databases, each of the user of its name or of the one given."""

@@ -22,6 +22,14 @@ from tests.kit.engines import Engine, Podman
 
 SHORT = {"Ki": "k", "Mi": "m", "Gi": "g", "Ti": "t", "K": "k", "M": "m", "G": "g", "T": "t"}
 
+CAPABILITIES = """
+    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+    NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+    MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
+""".split()  # noqa: SIM905
+"""By number (linux/capability.h); docker 20.10 knows no newer ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -85,7 +93,7 @@ class Declared:
         platform, limits = run.get("platform", {}), run.get("limits", {})
         words = ["--read-only", f"--stop-timeout={self.grace}"]
         if platform.get("privileged"):
-            words += ["--privileged"]
+            words += _privileged()
         else:
             words += ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
             words += [f"--cap-add={name}" for name in platform.get("capabilities", ())]
@@ -187,9 +195,15 @@ class Site:
         )
         return self.engine("run", "--rm", *words, *options, reference, *declared.step(step)["command"])
 
-    def run(self, reference: str, *command: str, env: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        reference: str,
+        *command: str,
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
         """Run another command of an image to its end, under the same restrictions, and give its output."""
-        words = self._words(self.declared(reference), "other", env, None)
+        words = self._words(self.declared(reference), "other", env, config)
         return self.engine("run", "--rm", *words, reference, *command)
 
     def close(self) -> None:
@@ -256,6 +270,12 @@ class Running:
         """Its state, as the engine tells it."""
         found: dict[str, Any] = json.loads(self.site.engine("inspect", self.container))[0]["State"]
         return found
+
+    @property
+    def ip(self) -> str:
+        """Its address in the site's network."""
+        networks = json.loads(self.site.engine("inspect", self.container))[0]["NetworkSettings"]["Networks"]
+        return str(networks[self.site.name]["IPAddress"])
 
     def address(self, port: str) -> tuple[str, int]:
         """Where a port of it is published."""
@@ -332,6 +352,16 @@ def seconds(duration: str) -> int:
     """A duration of the language, in whole seconds."""
     number, unit = re.fullmatch(r"([0-9]+)(ms|s|m|h)", duration).groups()  # type: ignore[union-attr]
     return int(number) * {"ms": 0, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def _privileged() -> list[str]:
+    # A virtual machine or container may lack capabilities itself, and then engines cannot give all of them.
+    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    own, last = int(told["CapBnd"], 16), int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    if own == 2 ** (last + 1) - 1:
+        return ["--privileged"]
+    words = [f"--security-opt={name}=unconfined" for name in ("seccomp", "apparmor", "systempaths")]
+    return [*words, "--cap-drop=ALL", *(f"--cap-add={name}" for at, name in enumerate(CAPABILITIES) if own >> at & 1)]
 
 
 def _empty(place: Mapping[str, Any], *, podman: bool) -> list[str]:
