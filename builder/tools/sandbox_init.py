@@ -179,7 +179,9 @@ def _execute(root: str, argv: Sequence[str], env: Mapping[str, str], stdin: int,
         os.chroot(root)
         os.chdir("/")
         # Some programs close every number up to the limit.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        few, many = (count if most == resource.RLIM_INFINITY else min(count, most) for count in (1024, 4096))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, many))
         os.execvpe(argv[0], list(argv), dict(env))
     except BaseException as error:
         os.write(output, f"{argv[0]}: {error}\n".encode())

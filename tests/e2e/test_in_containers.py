@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit import users
 from tests.kit.distribution import Distribution
 from tests.kit.engines import Docker, Engine, Podman
-from tests.kit.project import ROOT, imgbuild
+from tests.kit.project import ROOT, imgbuild, project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
@@ -27,6 +28,10 @@ REFUSED: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "docker": {"0": ((), "unshare: Operation not permitted"), USER: ((), "may not make a user namespace")},
     "podman": {"0": ((), "the host name must be localhost"), USER: (UNCONFINED, "newuidmap failed")},
 }
+GIVEN = {
+    "PYTHONPATH": "/imgbuild", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp",
+    "IMGBUILD_MIRROR": "file:///site/mirror", "XDG_CACHE_HOME": "/cache",
+}  # fmt: skip
 SCRIPT = """\
 mkdir /tmp/work && cp -r /site/work/. /tmp/work && cd /tmp/work && rm -rf out &&
 /env/bin/python -P -m builder.cli.main -q doctor --offline --json > doctor.json; echo "$?"
@@ -70,17 +75,14 @@ def loaded(engine: Engine, runner: Path) -> str:
 
 def inside(engine: Engine, image: str, site: Path, user: str, options: tuple[str, ...], cache: tuple[str, ...]) -> str:
     """What the script says in a container."""
-    given = {
-        "PYTHONPATH": "/imgbuild", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp",
-        "IMGBUILD_MIRROR": "file:///site/mirror", "XDG_CACHE_HOME": "/cache",
-    }  # fmt: skip
-    words = [f"--volume={path}:{place}:ro" for path, place in (
-        (ROOT, "/imgbuild"), (Path(sys.prefix).resolve(), "/env"), (site, "/site"),
-    )]  # fmt: skip
-    words += [f"--env={name}={value}" for name, value in given.items()]
-    return engine.says(
-        "run", "--rm", "--network=none", f"--user={user}", *options, *cache, *words, image, "sh", "-c", SCRIPT
-    )
+    words = _shown(ROOT, Path(sys.prefix).resolve(), site)
+    return engine.says("run", f"--user={user}", *options, *cache, *words, image, "sh", "-c", SCRIPT)
+
+
+def _shown(checkout: Path, env: Path, site: Path) -> list[str]:
+    places = {"/imgbuild": checkout, "/env": env, "/site": site}
+    words = ["--rm", "--network=none", *(f"--volume={path}:{place}:ro" for place, path in places.items())]
+    return [*words, *(f"--env={name}={value}" for name, value in GIVEN.items())]
 
 
 def require(engine: Engine, kind: str, runner: Path, built: tuple[Path, str], folder: Path) -> None:
@@ -123,3 +125,23 @@ def test_in_docker(docker: Docker, runner: Path, built: tuple[Path, str], tmp_pa
 
 def test_in_podman(podman: Podman, runner: Path, built: tuple[Path, str], tmp_path: Path) -> None:
     require(podman, "podman", runner, built, tmp_path)
+
+
+def test_in_podman_of_an_ordinary_user(runner: Path, built: tuple[Path, str]) -> None:
+    runtime = "crun" if shutil.which("crun") else "runc"
+    settings = f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "{runtime}"\n'
+    settings += '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
+    with users.user() as somebody:
+        folder = somebody.gives(project(runner.parent / "own", {"containers.conf": settings}))
+        (folder / "run").mkdir(mode=0o700)
+        os.chown(folder / "run", min(somebody.ids), -1)
+        env = {"CONTAINERS_CONF": str(folder / "containers.conf"), "XDG_RUNTIME_DIR": str(folder / "run")}
+        loaded = somebody.run("podman", "load", "--quiet", "--input", str(somebody.gives(runner)), env=env)
+        assert loaded.code == 0, loaded.errors
+        image = loaded.output.split()[-1]
+        words = _shown(somebody.home / ".imgbuild", somebody.home / ".env", somebody.gives(built[0]))
+        more = ("--hostname=localhost", "--volume=cache:/cache")
+        said = somebody.run("podman", "run", *more, *words, image, "sh", "-c", SCRIPT, env=env)
+        assert said.output.startswith("0\n0\n"), said
+        made = json.loads(said.output.partition("---")[2])["images"][0]
+        assert (made["digest"], made["layers_reused"]) == (built[1], 0)
