@@ -119,7 +119,7 @@ def test_the_same_locks_and_digests_as_root(site: Site, somebody: User) -> None:
     store = home.cache / "imgbuild"
     assert foreign(store / "trees", somebody) != []
     assert [path for folder in store.iterdir() if folder.name != "trees" for path in foreign(folder, somebody)] == []
-    assert somebody.processes() == {}
+    assert somebody.left_over() == {}
     again = home.works("build", "app", "--json").json["images"]
     assert [(one["digest"], one["layers_made"]) for one in again] == [(expected["app"], 0)]
     assert home.works("rebuild", "app").output.endswith(f"the same, {expected['app']}\n")
@@ -153,10 +153,7 @@ def test_nothing_stays_when_it_is_interrupted(number: signal.Signals, code: int,
     _, errors = child.communicate(timeout=10)
     assert child.returncode == code, errors
     assert "Traceback" not in errors
-    deadline = time.monotonic() + 5
-    while somebody.processes() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert somebody.processes() == {}
+    assert somebody.left_over() == {}
     home.works("list")
     assert files_of(home.cache / "imgbuild/tmp") == []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,6 +78,13 @@ class User:
         run(["chown", "-R", f"{self.name}:", copy])
         return copy
 
+    def left_over(self, seconds: float = 5) -> dict[int, str]:
+        """What still runs as this user after a moment in which the kernel and Python's helpers end."""
+        deadline = time.monotonic() + seconds
+        while (found := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
     def processes(self) -> dict[int, str]:
         """What runs as this user or as one of the subordinate ids."""
         found = {}
@@ -105,8 +114,8 @@ def user(*, subordinate: Iterable[tuple[int, int]] = ((0, 65536),), by_number: b
     """
     assert shutil.which("useradd"), "every Debian has useradd"
     name = f"t{secrets.token_hex(4)}"
-    run(["useradd", "--create-home", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", name])
-    try:
+    with alone():
+        run(["useradd", "--create-home", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", name])
         home = Path(run(["getent", "passwd", name]).text.split(":")[5])
         number = int(run(["id", "-u", name]).text)
         # Above what useradd gives to anybody (SUB_UID_MAX).
@@ -115,9 +124,10 @@ def user(*, subordinate: Iterable[tuple[int, int]] = ((0, 65536),), by_number: b
         for file in ("subuid", "subgid"):
             with Path("/etc", file).open("a") as text:
                 text.writelines(f"{number if by_number else name}:{first}:{count}\n" for first, count in ranges)
-        ids = {number, *(one for first, count in ranges for one in range(first, first + count))}
+    try:
         for folder in (".imgbuild", ".env"):
             (home / folder).mkdir()
+        ids = {number, *(one for first, count in ranges for one in range(first, first + count))}
         made = User(name, home, frozenset(ids))
         try:
             yield made
@@ -126,9 +136,17 @@ def user(*, subordinate: Iterable[tuple[int, int]] = ((0, 65536),), by_number: b
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
     finally:
-        for file in ("subuid", "subgid"):
-            path = Path("/etc", file)
-            mine = (f"{name}:", f"{number}:")
-            lines = path.read_text().splitlines(keepends=True)
-            path.write_text("".join(line for line in lines if not line.startswith(mine)))
-        run(["userdel", "--force", "--remove", name], check=False)
+        with alone():
+            for file in ("subuid", "subgid"):
+                path = Path("/etc", file)
+                lines = path.read_text().splitlines(keepends=True)
+                path.write_text("".join(line for line in lines if not line.startswith((f"{name}:", f"{number}:"))))
+            run(["userdel", "--force", "--remove", name])
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Of several runs of tests, one at a time changes the users of the machine."""
+    with Path("/run/lock/imgbuild-tests-users").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
