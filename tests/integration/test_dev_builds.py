@@ -62,15 +62,6 @@ def test_a_workspace_can_demand_locked(site: Site) -> None:
     assert site.run("build", "app").code == 1
 
 
-def test_a_move_to_another_suite_is_no_change(site: Site) -> None:
-    expected = with_library(site)
-    site.repo.move("lib", "1", "stable", "security")
-    site.repo.publish()
-    result = site.works("build", "app", "--json")
-    (image,) = result.json["images"]
-    assert (image["tag"], image["digest"]) == ("2-r1", expected["app"])
-
-
 def test_a_move_is_found_under_locked(site: Site) -> None:
     expected = with_library(site)
     site.repo.move("lib", "1", "stable", "security")
