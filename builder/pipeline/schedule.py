@@ -56,6 +56,7 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing.util import get_temp_dir
 
     results: dict[str, Any] = {}
     errors: dict[str, ImgbuildError] = {}
@@ -65,7 +66,7 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
         return Outcome()
     running: dict[Future[Any], Task] = {}
     known = frozenset(waiting)
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("forkserver"), _prepare, ())
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("forkserver"), _prepare, (get_temp_dir(),))
     try:
         while waiting or running:
             for task in list(waiting.values()):
@@ -102,17 +103,20 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
     return Outcome(results, errors, skipped)
 
 
-def _prepare() -> None:
+def _prepare(temporary: str) -> None:
     # Ctrl-C goes to the whole process group: the parent decides, and workers never outlive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(temporary,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(temporary: str) -> None:
     import multiprocessing
+    import shutil
 
     # The kernel's own way (PR_SET_PDEATHSIG) looks at the fork server, which lives as long as its workers do.
     parent = multiprocessing.parent_process()
     assert parent is not None, "it runs in a worker"
     parent.join()
+    # A parent that was killed could not remove the folder of its fork server's socket.
+    shutil.rmtree(temporary, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGKILL)

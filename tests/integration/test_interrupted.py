@@ -121,6 +121,20 @@ def killed(site: Site, moments: int) -> None:
         assert list((site.folder / out).rglob(".*")) == []
 
 
+def test_killed_while_configuring(site: Site, tmp_path: Path) -> None:
+    expected = release(site, PROGRAM, postinst=SLOW)
+    site.env["TMPDIR"] = str(tmp_path)
+    before = set(files_of(tmp_path))
+    with running("build", "app", cache=site.cache, cwd=site.folder, env=site.env) as run:
+        run.until(lambda: run.runs("sleep"))
+        run.signal(signal.SIGKILL)
+        run.end()
+        assert run.left_over() == {}
+    assert set(files_of(tmp_path)) == before
+    assert site.build() == expected
+    require_tidy(site)
+
+
 def test_what_a_killed_run_left_in_a_layout_goes(site: Site) -> None:
     site.build()
     for path in (site.folder / "out/.index.json.x", site.folder / "out/blobs/sha256/.00.x"):
