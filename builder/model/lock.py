@@ -135,6 +135,10 @@ class Lock:
     answers: tuple[LockedAnswer, ...] = ()
     built: tuple[BuiltLayer, ...] = ()
 
+    def needs(self, packages: frozenset[str]) -> bool:
+        """Whether one of some packages, by sha256, is its own, its compiler's or its clock's."""
+        return any(package.sha256 in packages for package in (*self.packages, *self.compiler, *self.clock))
+
     def digest(self) -> Digest:
         """What was resolved, here and below, hashed: packages, ids, groups, answers, rules.
 

@@ -200,14 +200,10 @@ def _dev(
 
 def _without(catalog: Catalog, jobs: list[_Job], gone: frozenset[str], edges: Edges) -> list[_Job]:
     """The same images, those that need a package that is gone as ``-dev`` builds from the nearest newer ones."""
-    hit = [job for job in jobs if any(_needs(job.locks[part.key], gone) for part in job.image.chain())]
+    hit = [job for job in jobs if any(job.locks[part.key].needs(gone) for part in job.image.chain())]
     locks = {part.key: job.locks[part.key] for job in hit for part in job.image.chain()}
     made = {job.image.key: job for job in _dev(catalog, tuple(job.image for job in hit), locks, gone, edges)}
     return [made.get(job.image.key, job) for job in jobs]
-
-
-def _needs(lock: Lock, gone: frozenset[str]) -> bool:
-    return any(package.sha256 in gone for package in (*lock.packages, *lock.compiler, *lock.clock))
 
 
 def _make(catalog: Catalog, jobs: list[_Job], ways: tuple[transports.Target, ...], edges: Edges) -> making.Made:

@@ -321,7 +321,7 @@ def dev(
     made: dict[str, Lock] = {}
     for definition in wanted:
         before = locks.get(definition.key)
-        lost = before is not None and any(p.sha256 in gone for p in (*before.packages, *before.compiler, *before.clock))
+        lost = before is not None and before.needs(gone)
         if before is not None and not lost and _misfit(catalog, definition, before, made, architecture) is None:
             made[definition.key] = before
             continue
