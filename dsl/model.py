@@ -38,6 +38,7 @@ UserName = Annotated[
 AbsolutePath = Annotated[
     str, _like(r"/|(/(?!\.\.?(/|$))[^/\x00\n]+)+", "an absolute path without `.`, `..` or a slash at its end")
 ]
+UrlPath = Annotated[str, _like(r"/[^\s#]*", "a path of an address, such as `/healthz`")]
 RelativePath = Annotated[str, _like(r"[^/\x00\n][^\x00\n]*", "a relative path")]
 Mode = Annotated[str, _like(r"[0-7]{3,4}", 'permission bits as a quoted octal number, such as "0640"')]
 """Permission bits as a quoted octal number: ``"0640"``."""
@@ -239,8 +240,8 @@ class Health(Node, frozen=True, kw_only=True):
 
     http: Key | None = None
     """The name of a port that is asked over HTTP."""
-    path: AbsolutePath = "/"
-    """The path to ask for."""
+    path: UrlPath = "/"
+    """The path to ask for, with its query if there is one."""
     tcp: Key | None = None
     """The name of a port that must accept a connection."""
     exec: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None

@@ -103,7 +103,7 @@ def _user(argv: list[str]) -> SystemUser | None:
     group = first("--ingroup", "--gid", "-g")
     return SystemUser(
         names[0],
-        first("--home", "--home-dir", "-d"),
+        first("--home", "--home-dir", "-d").rstrip("/"),
         first("--shell", "-s"),
         first("--gecos", "--comment", "-c").split(",")[0],
         "" if group.isdigit() or group == names[0] else group,

@@ -11,6 +11,7 @@ from builder.propose import scripts
 @pytest.mark.parametrize(
     ("text", "users"),
     [
+        ("adduser --system --home /var/lib/a/ a\n", (SystemUser("a", "/var/lib/a"),)),
         ("adduser --system --group --home /var/lib/a --gecos 'The A' a\n", (SystemUser("a", "/var/lib/a", "", "The A"),)),
         ("adduser --quiet --system --ingroup g --shell=/bin/false a || true\n", (SystemUser("a", "", "/bin/false", "", "g"),)),
         ("USER=a\nadduser \\\n  --system \\\n  --home $HOME_OF_A \\\n  $USER >/dev/null\n", (SystemUser("a"),)),
