@@ -14,6 +14,9 @@ from builder.model.plan import StateLayerPlan
 POOLS = "var/lib/imgbuild-pools"
 CLOCK = "var/lib/imgbuild-clock.so"
 _CLOCK = "usr/lib/*/faketime/libfaketime.so.1"
+_LIBC = "libc.so.6"
+"""Before every other library, so that memory is its own: an allocator that asks for the time (jemalloc, of bind9) and a clock
+that needs memory to begin would wait for each other."""
 _FAKETIME = {
     "FAKETIME": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%d %H:%M:%S"),
     # Waiting goes by this clock: with it standing still, nothing would end.
@@ -81,7 +84,7 @@ def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | 
     if found is None:
         return {}
     _write(folder, CLOCK, found.read_bytes(), 0o644)
-    return {"LD_PRELOAD": f"/{CLOCK}", **_FAKETIME}
+    return {"LD_PRELOAD": f"/{CLOCK} {_LIBC}", **_FAKETIME}
 
 
 def _write(folder: Path, path: str, content: str | bytes, mode: int) -> None:

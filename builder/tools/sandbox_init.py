@@ -11,10 +11,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import resource
 import signal
+import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +38,8 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
 
 HOST_NAME = "localhost"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -250,6 +255,12 @@ def _set_host_name() -> None:
             raise OSError(error.errno, f"the host name must be {HOST_NAME}, and cannot be set") from None
 
 
+def _bring_loopback_up() -> None:
+    # netdevice(7). Programs that look for their own address (postfix) take a machine without one for broken.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+
+
 def _said(error: OSError) -> str:
     said = error.strerror or str(error)
     return f"{error.filename}: {said}" if error.filename else said
@@ -284,6 +295,7 @@ def main() -> None:
     try:
         _mount("none", "/", "", MS_REC | MS_PRIVATE)
         _set_host_name()
+        _bring_loopback_up()
     except OSError as error:
         print(json.dumps({"error": _said(error)}), flush=True)
         os._exit(1)

@@ -47,9 +47,10 @@ def test_what_changes_is_in_the_upper_folder_alone(box: Sandbox, tmp_path: Path)
     assert not Path("/made").exists()
 
 
-def test_there_is_no_network_and_a_fixed_host_name(box: Sandbox) -> None:
+def test_there_is_no_network_but_the_own_address_and_a_fixed_host_name(box: Sandbox) -> None:
     assert sh(box, "cat /proc/sys/kernel/hostname") == "localhost\n"
     assert [line.split(":")[0].strip() for line in sh(box, "cat /proc/net/dev").splitlines()[2:]] == ["lo"]
+    assert "127.0.0.1\n" in sh(box, "cat /proc/net/fib_trie")
 
 
 def test_what_a_command_leaves_running_is_ended(box: Sandbox) -> None:
