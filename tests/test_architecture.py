@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("cli",),
     ("pipeline",),
+    ("compare",),
     ("resolve", "plan", "make", "propose", "attest", "file_differences", "validate"),
     ("contents",),
     ("transports",),

@@ -45,19 +45,30 @@ def show(layers: Iterable[LayerDifference], old: Image, new: Image, *, everythin
             print(f"  {text}")
 
 
-def line(file: FileDifference) -> str:
-    """``+ etc/new``, ``- etc/old`` or ``etc/both: mode 0644 → 0755``."""
+def line(file: FileDifference, *, whole: bool = False) -> str:
+    """``+ etc/new``, ``- etc/old`` or ``etc/both: mode 0644 → 0755``.
+
+    Args:
+        whole: do not cut what is long.
+    """
     if not file.old or not file.new:
         found = file.new or file.old
         more = f" → {found['target']}" if "target" in found else ""
-        return f"{'+' if file.new else '-'} {file.path} ({found['type']}){more}"
+        return f"{'+' if file.new else '-'} {file.path} ({found.get('type', 'record')}){more}"
     names = sorted(file.old.keys() | file.new.keys())
-    return f"{file.path}: " + ", ".join(
-        f"{name} {_short(file.old.get(name))} → {_short(file.new.get(name))}" for name in names
-    )
+    told = []
+    for name in names:
+        old, new = file.old.get(name), file.new.get(name)
+        if old is not None and new is not None and "\n" in old + new:
+            # Of several lines those that differ.
+            lines, others = old.splitlines(), new.splitlines()
+            old = " ".join(x.strip() for x in lines if x not in others)
+            new = " ".join(x.strip() for x in others if x not in lines)
+        told.append(f"{name} {_short(old, whole)} → {_short(new, whole)}")
+    return f"{file.path}: " + ", ".join(told)
 
 
-def _short(value: str | None) -> str:
-    if value is None:
+def _short(value: str | None, whole: bool) -> str:
+    if not value:
         return "none"
-    return value[:12] if len(value) == 64 else value[:_LENGTH]
+    return value[:12] if len(value) == 64 else value if whole else value[:_LENGTH]

@@ -18,6 +18,7 @@ COMMANDS = {
     "build": "Make images from definitions and their locks.",
     "cache": "Show what the store holds, or clean it.",
     "check": "Read definitions and say everything that is wrong with them.",
+    "compare": "Say whether an image is what its packages are when installed the ordinary way.",
     "completion": "Print a script that completes commands, options and names in a shell.",
     "diff": "Compare two images: packages, layers, bytes.",
     "doctor": "Say what this machine can do, and what to install or set.",

@@ -33,12 +33,21 @@ def of(blobs: Blobs, layer: Layer) -> Iterator[tuple[Entry, BinaryIO | None]]:
     """
     try:
         with blobs.open(layer.digest) as file:
-            for info, data in untar.entries(untar.opened(file, layer.media_type)):
-                yield _entry(info), data
+            yield from of_tar(untar.opened(file, layer.media_type))
     except KeyError:
         raise ImageError(f"the layer {layer.digest} is missing") from None
     except untar.ERRORS as error:
         raise ImageError(f"the layer {layer.digest} is damaged: {error}", "`imgbuild validate` says more") from None
+
+
+def of_tar(plain: untar.Forward) -> Iterator[tuple[Entry, BinaryIO | None]]:
+    """The same of any tar.
+
+    Raises:
+        tarfile.TarError: it is damaged.
+    """
+    for info, data in untar.entries(plain):
+        yield _entry(info), data
 
 
 def _entry(info: tarfile.TarInfo) -> Entry:

@@ -147,13 +147,30 @@ def fresh(package: Unpacked) -> Stanza:
     lines = []
     for line in package.text("conffiles").splitlines():
         words = line.split()
-        if not words or words[0] == "remove-on-upgrade":
+        if not words:
             continue
         path = words[-1]
+        if words[0] == "remove-on-upgrade":
+            # The package does not bring it: dpkg notes what an upgrade is to remove.
+            lines.append(f"\n {path} newconffile remove-on-upgrade")
+            continue
         file = package.tree / canonical(path)
         if file.is_file() and not file.is_symlink():
             lines.append(f"\n {path} {hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()}")
     return _before(result, "Description", "Conffiles", "".join(lines)) if lines else result
+
+
+def without_left_out(stanza: Stanza, left_out: Callable[[str], bool]) -> Stanza:
+    """What dpkg's status says of a package of which conffiles are left out: it marks them so (dpkg(1), --path-exclude).
+
+    Args:
+        left_out: says it of a path without a leading ``/``.
+    """
+    lines = [line.split() for line in stanza.get("Conffiles").splitlines()]
+    if not any(words and left_out(canonical(words[0])) for words in lines):
+        return stanza
+    marked = [(w[0], "newconffile", *w[2:]) if w and left_out(canonical(w[0])) else w for w in lines]
+    return stanza.with_field("Conffiles", "".join(f"\n {' '.join(words)}" for words in marked if words))
 
 
 def _before(stanza: Stanza, mark: str, name: str, value: str) -> Stanza:

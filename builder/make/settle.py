@@ -226,6 +226,24 @@ def _winner(path: str, packages: Sequence[Unpacked]) -> Unpacked:
     raise MakeError(f"/{path} is brought by {names}, and none replaces the others", "leave one of them out")
 
 
+def drop_alternatives(folder: Path, left_out: Callable[[str], bool]) -> None:
+    """Remove the records of alternatives all of whose choices are left out: update-alternatives would not have made them.
+
+    Args:
+        folder: where they are (update-alternatives(1), "Files").
+        left_out: says it of a path without a leading ``/``.
+    """
+    for record in sorted(folder.iterdir()):
+        if not record.is_file():
+            continue
+        head, _, rest = record.read_text(errors="surrogateescape").partition("\n\n")
+        # Of each choice its path, its priority, and a line for each slave, of which the head has two.
+        size = 2 + len(head.splitlines()[2:]) // 2
+        choices = [path for path in rest.split("\n")[::size] if path]
+        if choices and all(left_out(canonical(path)) for path in choices):
+            record.unlink()
+
+
 def overrides(root: Root, plan: StateLayerPlan, new: Sequence[Unpacked], run: Callable[[Sequence[str]], None]) -> None:
     """Give paths the owners and modes that statoverrides say: those of the plan, and older ones for new payloads."""
     users = {user.name: user.uid for user in plan.users}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
         after = (accounts.users(under.text("etc/passwd")), accounts.groups(under.text("etc/group")))
         if not plan.learn:
             accounts.check(plan, before, after)
-        _finish(plan, top)
+        _finish(plan, top, stays_out)
         upper.clean(top, below, plan.generated, stays_out, settled)
         layer = upper.layer(top, store, plan.compression)
         tree = store.folder("trees") / name
@@ -178,7 +178,14 @@ def _configure(
             accounts.join(root.path, plan.user_groups)
         for name, path in plan.alternatives:
             configure.command(box, ["update-alternatives", "--quiet", "--set", name, path], f"alternative {name}")
-        return dpkg_status.format(dpkg_status.parse(root.read(f"{ADMIN}/status"))), settled
+        names = {package.name for package in inputs.new}
+        status = (
+            dpkg_status.without_left_out(stanza, lambda path: leave_out.left_out(path, plan.leave_out))
+            if stanza.package in names
+            else stanza
+            for stanza in dpkg_status.parse(root.read(f"{ADMIN}/status"))
+        )
+        return dpkg_status.format(status), settled
 
 
 def _modules(root: settle.Root, settled: Mapping[str, Path], packages: Sequence[Unpacked]) -> dict[str, str]:
@@ -246,7 +253,8 @@ def _write(root: settle.Root, entry: FileEntry, store: Store) -> None:
         root.write(entry.path, store.read(entry.content), entry.mode, entry.uid, entry.gid)
 
 
-def _finish(plan: StateLayerPlan, top: Path) -> None:
+def _finish(plan: StateLayerPlan, top: Path, stays_out: Callable[[str, bool], bool]) -> None:
+    settle.drop_alternatives(top / ADMIN / "alternatives", lambda path: stays_out(path, False))
     shadow = top / "etc/shadow"
     if shadow.exists():
         shadow.write_text(accounts.fixed_days(shadow.read_text(), upper.DAY))

@@ -87,8 +87,7 @@ def rebuild(
 
 def _rebuild(catalog: Catalog, stored: StoredImage, packages_: Store, edges: Edges, keep: Target | None) -> Rebuilt:
     old = transports.parsed(stored)
-    image, locks = _locked(catalog, stored, old)
-    plan = _plan(catalog, stored, image, locks, edges)
+    image, locks, plan = planned(catalog, stored, old, edges)
     every = {p.sha256: p for lock in locks.values() for p in (*lock.packages, *lock.compiler, *lock.clock)}
     for package in every.values():
         _take(package, packages_, edges.store)
@@ -115,6 +114,19 @@ def _rebuild(catalog: Catalog, stored: StoredImage, packages_: Store, edges: Edg
     named = transports.Named(plan.image, reference, notes, {oci_layout.LOCK: lock})
     transports.write(new, keep, named, edges.store, edges.reporter)
     return Rebuilt(stored.name, old, new, layers, f"{keep}:{reference}")
+
+
+def planned(
+    catalog: Catalog, stored: StoredImage, image: Image, edges: Edges
+) -> tuple[Definition, dict[str, Lock], ImagePlan]:
+    """The definition of a stored image, the locks that lie beside it and the plan that it was made by.
+
+    Raises:
+        ImageError: it has no lock beside it.
+        StaleLock: its definition, or imgbuild's rules, are not those it was made by.
+    """
+    definition, locks = _locked(catalog, stored, image)
+    return definition, locks, _plan(catalog, stored, definition, locks, edges)
 
 
 def _locked(catalog: Catalog, stored: StoredImage, image: Image) -> tuple[Definition, dict[str, Lock]]:

@@ -1,0 +1,1 @@
+"""An image held against the ordinary way of installing the same packages."""

@@ -1,0 +1,139 @@
+"""What a definition itself brings, laid over the ordinary way: what the image must then be, exactly."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from builder.compare import view
+from builder.compare.view import Facts, View
+from builder.file_differences import FileDifference
+from builder.formats import deb
+from builder.make import leave_out
+from builder.make.leave_out import dpkg_cfg
+from builder.make.state_layer import RULE_FILE
+from builder.model.plan import FileEntry, FilesLayerPlan, ImagePlan, LeaveOutRules, StateLayerPlan
+from builder.tools.store import Store
+
+GENERATED = "initial data, left out as the definition says"
+LEFT_OUT = "kinds of files that the definition leaves out, where a script wrote them"
+Names = tuple[Mapping[int, str], Mapping[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What an image must be.
+
+    Attributes:
+        view: the ordinary way's, with what the definition brings.
+        counts: how many paths and records of it are the definition's, by what they are.
+        generated: paths whose content the definition leaves out, without a leading ``/``.
+        rules: which kinds of files it leaves out.
+    """
+
+    view: View
+    counts: Mapping[str, int]
+    generated: tuple[str, ...]
+    rules: LeaveOutRules
+
+    def reason(self, difference: FileDifference) -> str:
+        """Why the definition itself leaves a path out; empty if it does not."""
+        if difference.new:
+            return ""
+        if difference.path.startswith(tuple(f"{path}/" for path in self.generated)):
+            return GENERATED
+        if leave_out.left_out(difference.path, self.rules, leads_on=difference.old.get("type") in ("folder", "link")):
+            return LEFT_OUT
+        return ""
+
+    def dangling(self, path: str) -> bool:
+        """Whether a path is a link that leads nowhere in the ordinary way's root."""
+        target = self.view.get(path, {}).get("target")
+        seen = set()
+        while target is not None:
+            path = deb.canonical(posixpath.normpath(posixpath.join("/", posixpath.dirname(path), target)))
+            if path not in self.view or path in seen:
+                return True
+            seen.add(path)
+            target = self.view[path].get("target")
+        return False
+
+
+def expected(ordinary: View, image: View, plan: ImagePlan, names: Names, store: Store) -> Expected:
+    """Lay what a definition brings over the ordinary way's view.
+
+    Args:
+        names: of users and groups in the image, by number.
+    """
+    states = [layer for layer in plan.layers if isinstance(layer, StateLayerPlan)]
+    found = dict(ordinary)
+    counts = {
+        "files": _files(found, plan, states, names, store),
+        "rules of what is left out": _rules(found, states),
+        "users": _users(found, image, states),
+        "statoverrides": sum(len(state.statoverrides) for state in states),
+        "alternatives": sum(len(state.alternatives) for state in states),
+        "answers": sum(len(state.debconf) for state in states),
+    }
+    generated = tuple(path.strip("/") for state in states for path in state.generated)
+    rules = states[-1].leave_out
+    return Expected(found, {what: count for what, count in counts.items() if count}, generated, rules)
+
+
+def _files(found: View, plan: ImagePlan, states: Iterable[StateLayerPlan], names: Names, store: Store) -> int:
+    early = [entry for state in states for entry in state.early_files]
+    late = [entry for layer in plan.layers if isinstance(layer, FilesLayerPlan) for entry in layer.files]
+    for entry in (*early, *late):
+        path = entry.path.strip("/")
+        parent = posixpath.dirname(path)
+        while parent:
+            found.setdefault(parent, {"type": "folder", "owner": "root:root", "mode": "0755"})
+            parent = posixpath.dirname(parent)
+        found[path] = _facts(entry, names, store)
+    return len({entry.path for entry in (*early, *late)})
+
+
+def _facts(entry: FileEntry, names: Names, store: Store) -> Facts:
+    users, groups = names
+    facts = {
+        "type": entry.kind,
+        "owner": f"{users.get(entry.uid, f'#{entry.uid}')}:{groups.get(entry.gid, f'#{entry.gid}')}",
+    }
+    if entry.kind == "link":
+        return {**facts, "target": entry.target}
+    facts["mode"] = f"{entry.mode:04o}"
+    if entry.content is not None:
+        facts |= {"size": str(store.path(entry.content).stat().st_size), "content": entry.content.hex}
+    return facts
+
+
+def _rules(found: View, states: Iterable[StateLayerPlan]) -> int:
+    texts = [dpkg_cfg(state.leave_out) for state in states]
+    rules = next((text for text in reversed(texts) if text), "")
+    if not rules:
+        return 0
+    facts = {"type": "file", "owner": "root:root", "mode": "0644"}
+    found.setdefault(posixpath.dirname(RULE_FILE), {"type": "folder", "owner": "root:root", "mode": "0755"})
+    found[RULE_FILE] = facts | view.fingerprint(rules.encode())
+    return 1
+
+
+def _users(found: View, image: View, states: Iterable[StateLayerPlan]) -> int:
+    """The numbers are the locks'; a user that the definition asks for is as it says, or as a package makes it."""
+    asked = set()
+    for state in states:
+        for group in state.groups:
+            if (record := found.get(f"group:{group.name}")) is not None:
+                found[f"group:{group.name}"] = {**record, "number": str(group.gid)}
+        for user in state.users:
+            name = f"user:{user.name}"
+            if name not in found:
+                continue
+            found[name] = {**found[name], "number": str(user.uid)}
+            if user.name in state.create_users:
+                asked.add(user.name)
+                said = {"home": user.home, "shell": user.shell, "comment": user.comment}
+                if said.items() <= image.get(name, {}).items():
+                    found[name] |= said
+    return len(asked)
