@@ -22,6 +22,7 @@ COMMANDS = {
     "completion": "Print a script that completes commands, options and names in a shell.",
     "diff": "Compare two images: packages, layers, bytes.",
     "doctor": "Say what this machine can do, and what to install or set.",
+    "find": "Find the images that hold a package, in which layer and why.",
     "init": "Propose a component repo from a package's name.",
     "inspect": "Show the layers of an image and the packages in them.",
     "list": "List components, layer definitions and images.",

@@ -222,7 +222,8 @@ def _place(text: str, store: Store) -> tuple[Place, str, str]:
                 f"{text!r} is a path, not an image", f"say docker-archive:{text}, oci:{text} or dir:{text}"
             )
         if not (Path(DEFAULT) / "index.json").exists():
-            raise UsageError(f"there is no image {text!r}: there is no OCI layout ./{DEFAULT}", "run `imgbuild build`")
+            told = f"there is no image {text!r}: " if text else ""
+            raise UsageError(f"{told}there is no OCI layout ./{DEFAULT}", "run `imgbuild build`")
         return oci_layout.at(Path(DEFAULT)), "", text
     if kind in ("docker", "podman"):
         return _engine(kind, store), f"{kind}:", rest

@@ -1,0 +1,193 @@
+"""Images of a place × a wish for packages → which of them hold such a package, in which layer and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import contents, transports
+from builder.errors import UsageError
+from builder.formats import lockfile
+from builder.model.image import StoredImage
+from builder.model.lock import LockedPackage
+from builder.tools.store import Store
+from builder.transports import naming, oci_layout
+
+_WISH = re.compile(
+    r"\s*(?P<name>[a-z0-9][a-z0-9+.-]+)\s*(?:\(\s*(?P<relation><<|<=|=|>=|>>)\s*(?P<version>[A-Za-z0-9.+:~-]+)\s*\))?\s*"
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SHORT = re.compile(r"[0-9a-f]{12,64}")
+_REFERENCE = re.compile(r"[^\s\"',=]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Packages by name and version, as a Depends field writes them (deb-control(5)): ``openssl (<< 3.5.9)``.
+
+    Attributes:
+        name: of binary packages, or of the source package that they are made from.
+        relation: ``<<``, ``<=``, ``=``, ``>=``, ``>>``; empty for any version.
+    """
+
+    name: str
+    relation: str = ""
+    version: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Wish:
+        """A wish from the command line.
+
+        Raises:
+            UsageError: it is none.
+        """
+        found = _WISH.fullmatch(text)
+        if not found:
+            raise UsageError(
+                f"{text!r} names no package", "say a name, or 'openssl (<< 3.5.9)' with <<, <=, =, >= or >>"
+            )
+        return cls(found["name"], found["relation"] or "", found["version"] or "")
+
+    def fits(self, package: LockedPackage) -> bool:
+        """Whether a package is meant; versions are those of the source where the source's name is given."""
+        if package.name == self.name:
+            return self._fits(package.version)
+        return package.source_package == self.name and self._fits(package.source_version)
+
+    def _fits(self, version: str) -> bool:
+        from debian.debian_support import version_compare
+
+        if not self.relation:
+            return True
+        order = version_compare(version, self.version)
+        return {"<<": order < 0, "<=": order <= 0, "=": order == 0, ">=": order >= 0, ">>": order > 0}[self.relation]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A package in an image.
+
+    Attributes:
+        image: what it is called there.
+        digest: of the image.
+        layer: the digest of the layer that holds it; empty if none says so.
+        definition: whose lock it is in.
+        since: the first release in a row, up to this one, that holds such a package.
+        superseded: the newest release of the image; empty if it is this one.
+    """
+
+    image: str
+    digest: str
+    layer: str
+    definition: str
+    package: LockedPackage
+    since: str
+    superseded: str
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "image": self.image,
+            "digest": self.digest,
+            "layer": self.layer or None,
+            "definition": self.definition,
+            "package": self.package.name,
+            "version": self.package.version,
+            "source": self.package.source_package,
+            "source_version": self.package.source_version,
+            "why": self.package.why,
+            "since": self.since,
+            "superseded_by": self.superseded or None,
+        }
+
+
+def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen) -> Iterator[Found]:
+    """Where packages are, image by image, oldest release first.
+
+    Args:
+        places: as images are named: ``oci:out``; names in ./out, or an empty one for all that is there.
+
+    Raises:
+        UsageError: a place has no images.
+        ImageError: one is damaged, or has no lock beside it.
+    """
+    for releases in _images(places, store).values():
+        since = ""
+        for stored in releases:
+            held = tuple(_held(wish, stored))
+            since = (since or stored.name) if held else ""
+            image = transports.parsed(stored)
+            if not held or not chosen.has(stored, image.digest, image.config_digest, newest=stored is releases[-1]):
+                continue
+            layers = {name: layer.digest for layer in contents.layers(image) for name, _ in layer.packages}
+            newer = "" if stored is releases[-1] else releases[-1].name
+            for definition, package in held:
+                layer = layers.get(package.name, "")
+                yield Found(stored.name, image.digest, layer, definition, package, since, newer)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which releases count: all, the newest of each image, or those that a text names.
+
+    Attributes:
+        how: ``all``, ``current`` or ``named``.
+        digests: of manifests or configs, whole or their first twelve digits and more.
+        references: names with their tags, as they are without a registry.
+    """
+
+    how: str
+    digests: frozenset[str] = frozenset()
+    references: frozenset[str] = frozenset()
+
+    @classmethod
+    def named(cls, text: str) -> Chosen:
+        """Those that ``docker ps``, ``podman ps`` or ``kubectl get pods`` print."""
+        whole = {found.removeprefix("sha256:") for found in _DIGEST.findall(text)}
+        words = set(_REFERENCE.findall(text))
+        return cls(
+            "named",
+            frozenset(whole | {word for word in words if _SHORT.fullmatch(word)}),
+            frozenset(word.partition("@")[0].rpartition("/")[2] for word in words),
+        )
+
+    def has(self, stored: StoredImage, *digests: str, newest: bool) -> bool:
+        """Whether a release is one of them."""
+        if self.how != "named":
+            return newest or self.how == "all"
+        hexes = [digest.removeprefix("sha256:") for digest in digests]
+        return _tagged(stored) in self.references or any(
+            digest.startswith(begin) for digest in hexes for begin in self.digests
+        )
+
+
+def _tagged(stored: StoredImage) -> str:
+    """Name and tag of a release, without its place."""
+    return ":".join(stored.name.rsplit(":", 2)[-2:])
+
+
+def _images(places: Sequence[str], store: Store) -> Mapping[str, tuple[StoredImage, ...]]:
+    """The releases of each image, oldest first."""
+    found: dict[str, list[StoredImage]] = {}
+    for place in places:
+        for name in transports.releases(place, store):
+            (stored,) = transports.read_chosen(name, store)
+            found.setdefault(_tagged(stored).rpartition(":")[0], []).append(stored)
+    return {name: tuple(sorted(all_, key=lambda one: naming.age(_tagged(one)))) for name, all_ in sorted(found.items())}
+
+
+def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, LockedPackage]]:
+    text = stored.beside(oci_layout.LOCK)
+    if text is None:
+        # An image of others, or from an engine: what its layers say of themselves, without sources and reasons.
+        for layer in contents.layers(transports.parsed(stored)):
+            for name, version in layer.packages:
+                package = LockedPackage(name, version, "", name, version, "", "", "", 0, "", "")
+                if wish.fits(package):
+                    yield layer.definition, package
+        return
+    for lock in lockfile.parse(text.decode("utf-8", "replace"), Path(f"{stored.name} (its lock)")).locks:
+        yield from ((lock.name, package) for package in lock.packages if wish.fits(package))
