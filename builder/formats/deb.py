@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
 import posixpath
@@ -14,13 +15,32 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import zstandard
+from isal import isal_zlib
 
 from builder.errors import MakeError
+from builder.formats.untar import Forward
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
 MAX_CONTROL_BYTES = 64 * 1024 * 1024
+_MAX_CONTROL_MEMBERS = 1000
+_CONTROL_MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+MAX_PAYLOAD_BYTES = 1 << 30
+MAX_PAYLOAD_RATIO = 200
+"""A payload may be larger than `MAX_PAYLOAD_BYTES` where it is not so many times as large as its package."""
 _RELATION = re.compile(r"(?:^|[,|])\s*([A-Za-z0-9][A-Za-z0-9+.-]*)")
+BROKEN = "leave the package out, or ask who made it for a sound one"
+DAMAGE: tuple[type[Exception], ...] = (
+    tarfile.TarError,
+    lzma.LZMAError,
+    zlib.error,
+    cast("type[Exception]", isal_zlib.error),
+    gzip.BadGzipFile,
+    zstandard.ZstdError,
+    EOFError,
+)
+"""What reading a damaged package raises."""
+_WRONG: tuple[type[Exception], ...] = (*DAMAGE, ValueError, OverflowError)
 _MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"})
 
 
@@ -96,64 +116,101 @@ def control(file: BinaryIO, name: str) -> Control:
         MakeError: it is no Debian package.
     """
     with _member(file, "control.tar", name) as stream, _tar(stream, name) as archive:
-        stanza, members, size = "", [], 0
-        for info in archive:
+        stanza, size = "", 0
+        members: list[tuple[str, bytes, int]] = []
+        for info, data_ in _entries(archive, name):
             member = posixpath.normpath(info.name).lstrip("/")
-            if not info.isreg() or "/" in member:
+            if data_ is None or "/" in member:
                 continue
             size += info.size
-            if size > MAX_CONTROL_BYTES:
-                raise MakeError(f"{name}: its control members are larger than {MAX_CONTROL_BYTES} bytes")
-            data = cast("BinaryIO", archive.extractfile(info)).read()
+            if size > MAX_CONTROL_BYTES or len(members) >= _MAX_CONTROL_MEMBERS:
+                raise MakeError(
+                    f"{name}: its control members are larger than {MAX_CONTROL_BYTES} bytes, or too many", BROKEN
+                )
+            if member == "list" or not _CONTROL_MEMBER.fullmatch(member):
+                raise MakeError(
+                    f"{name}: its control archive has a member {member!r}, which only dpkg may write", BROKEN
+                )
+            data = data_.read()
             if member == "control":
                 stanza = data.decode("utf-8", "surrogateescape").strip() + "\n"
             else:
                 members.append((member, data, info.mode & 0o777))
     if not stanza:
-        raise MakeError(f"{name}: it has no control file")
+        raise MakeError(f"{name}: it has no control file", BROKEN)
     return Control(stanza, tuple(sorted(members)))
 
 
+Entries = Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]
+
+
 @contextmanager
-def payload(file: BinaryIO, name: str) -> Iterator[tarfile.TarFile]:
-    """The payload as a tar to be read once, front to back.
+def payload(file: BinaryIO, name: str) -> Iterator[Entries]:
+    """The payload, to be read once, front to back: its members and, of files, their bytes.
 
     Raises:
-        MakeError: it is no Debian package, or it is cut off.
+        MakeError: it is no Debian package, it is cut off, or it would unpack to far more than it should.
     """
+    size = file.seek(0, io.SEEK_END)
+    limit = max(MAX_PAYLOAD_BYTES, size * MAX_PAYLOAD_RATIO)
     with _member(file, "data.tar", name) as stream, _tar(stream, name) as archive:
-        yield archive
+        yield _entries(archive, name, limit)
 
 
 @contextmanager
 def _tar(stream: BinaryIO, name: str) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
+        forward = cast("BinaryIO", Forward(stream))
+        with tarfile.open(fileobj=forward, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
             yield archive
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError) as error:
-        raise MakeError(f"{name}: the package is damaged: {error}", "imgbuild cache clean, then try again") from None
+    except DAMAGE as error:
+        raise _damaged(name, error) from None
+
+
+def _entries(archive: tarfile.TarFile, name: str, limit: int | None = None) -> Entries:
+    size = 0
+    while True:
+        try:
+            info = archive.next()
+        except _WRONG as error:
+            raise _damaged(name, error) from None
+        if info is None:
+            return
+        archive.members.clear()  # type: ignore[attr-defined]
+        if info.size < 0:
+            raise _damaged(name, f"{info.name!r} has {info.size} bytes")
+        size += info.size
+        if limit is not None and size > limit:
+            raise MakeError(f"{name}: it would unpack to {size} bytes or more, far too many for its size", BROKEN)
+        yield info, cast("BinaryIO", archive.extractfile(info)) if info.isreg() else None
+
+
+def _damaged(name: str, problem: object) -> MakeError:
+    return MakeError(
+        f"{name}: the package is damaged: {problem}", f"{BROKEN}; was it damaged here, `imgbuild cache verify` finds it"
+    )
 
 
 @contextmanager
 def _member(file: BinaryIO, prefix: str, name: str) -> Iterator[BinaryIO]:
     file.seek(0)
     if file.read(len(_MAGIC)) != _MAGIC:
-        raise MakeError(f"{name}: this is no Debian package")
+        raise MakeError(f"{name}: this is no Debian package", BROKEN)
     while header := file.read(_HEADER):
         try:
             member, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
             if size < 0:
                 raise ValueError(size)
         except ValueError:
-            raise MakeError(f"{name}: the package is damaged: a member has no size") from None
+            raise _damaged(name, "a member has no size") from None
         if member.startswith(prefix):
-            yield _decompressed(_Part(file, size), member, name)
+            yield _decompressed(Part(file, size), member, name)
             return
         file.seek(size + size % 2, io.SEEK_CUR)
-    raise MakeError(f"{name}: the package has no {prefix}")
+    raise MakeError(f"{name}: the package has no {prefix}", BROKEN)
 
 
-def _decompressed(part: _Part, member: str, name: str) -> BinaryIO:
+def _decompressed(part: Part, member: str, name: str) -> BinaryIO:
     buffered = io.BufferedReader(part, 1 << 16)
     match member.rpartition(".")[2]:
         case "xz" | "lzma":
@@ -167,10 +224,10 @@ def _decompressed(part: _Part, member: str, name: str) -> BinaryIO:
         case "tar":
             return cast("BinaryIO", buffered)
         case other:
-            raise MakeError(f"{name}: {member}: the compression {other!r} is not known")
+            raise MakeError(f"{name}: {member}: the compression {other!r} is not known", BROKEN)
 
 
-class _Part(io.RawIOBase):
+class Part(io.RawIOBase):
     """A part of a file, from where it stands."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:

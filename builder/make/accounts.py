@@ -8,11 +8,12 @@ before any script runs.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from builder.errors import MakeError
 from builder.make.dpkg_status import Unpacked
+from builder.make.root import Root
 from builder.model.lock import LockedGroup, LockedUser
 from builder.model.plan import StateLayerPlan
 
@@ -64,7 +65,8 @@ def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
     names: set[str] = set()
     for package in packages:
         for path in package.files:
-            if path.startswith("usr/lib/sysusers.d/") and path.endswith(".conf"):
+            mode = package.mode(path) if path.startswith("usr/lib/sysusers.d/") and path.endswith(".conf") else None
+            if mode is not None and stat.S_ISREG(mode):
                 names |= _sysusers((package.tree / path).read_text(errors="replace"))
         for script in ("preinst", "postinst"):
             text = package.text(script)
@@ -84,14 +86,14 @@ def _sysusers(text: str) -> set[str]:
     return names
 
 
-def add(root: Path, users: Sequence[LockedUser], groups: Sequence[LockedGroup], day: int) -> None:
+def add(root: Root, users: Sequence[LockedUser], groups: Sequence[LockedGroup], day: int) -> None:
     """Add the users and groups that are not there yet.
 
     Args:
         root: with the four files in its ``etc``.
         day: since 1970, when the passwords were last changed.
     """
-    lines = {name: _lines(root / name) for name in FILES}
+    lines = {name: _lines(root, name) for name in FILES}
     known_groups = {line.split(":")[0] for line in lines["etc/group"]}
     for group in groups:
         if group.name not in known_groups:
@@ -104,16 +106,16 @@ def add(root: Path, users: Sequence[LockedUser], groups: Sequence[LockedGroup], 
             lines["etc/passwd"].append(":".join(fields))
             lines["etc/shadow"].append(f"{user.name}:!:{day}::::::")
     for name in FILES:
-        if lines[name] != _lines(root / name):
-            _rewrite(root / name, lines[name])
+        if lines[name] != _lines(root, name):
+            _rewrite(root, name, lines[name])
 
 
-def join(root: Path, memberships: Sequence[tuple[str, str]]) -> None:
+def join(root: Root, memberships: Sequence[tuple[str, str]]) -> None:
     """Make users members of groups."""
     for file, members_at in (("etc/group", 3), ("etc/gshadow", 3)):
         changed = False
         result = []
-        for line in _lines(root / file):
+        for line in _lines(root, file):
             parts = line.split(":")
             members = [name for name in parts[members_at].split(",") if name]
             for user, group in memberships:
@@ -122,8 +124,8 @@ def join(root: Path, memberships: Sequence[tuple[str, str]]) -> None:
                     changed = True
             result.append(":".join((*parts[:members_at], ",".join(members))))
         if changed:
-            _rewrite(root / file, result)
-    known = {line.split(":")[0] for line in _lines(root / "etc/group")}
+            _rewrite(root, file, result)
+    known = {line.split(":")[0] for line in _lines(root, "etc/group")}
     for user, group in memberships:
         if group not in known:
             raise MakeError(f"user {user} is to be in group {group}, which does not exist", "add it to `groups:`")
@@ -168,9 +170,9 @@ def check(
         )
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+def _lines(root: Root, path: str) -> list[str]:
+    return root.read(path).splitlines()
 
 
-def _rewrite(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines))
+def _rewrite(root: Root, path: str, lines: list[str]) -> None:
+    root.rewrite(path, "".join(f"{line}\n" for line in lines))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
+import stat
 from collections.abc import Callable, Sequence
 
 from builder.errors import ConfigureError
-from builder.make.dpkg_status import INFO, Unpacked, parse
+from builder.make.dpkg_status import Unpacked, parse
 from builder.make.epoch import EPOCH
-from builder.tools.sandbox import Sandbox
+from builder.make.root import Root
+from builder.tools.sandbox import PATIENCE, Outcome, Sandbox, patience
 
 ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
@@ -25,24 +26,40 @@ ENVIRONMENT = {
 DPKG = ("dpkg", "--force-unsafe-io", "--force-confold", "--force-confdef")
 TMP_CI = "var/lib/dpkg/tmp.ci"
 _FAILED = re.compile(r"^dpkg: error processing package (\S+) \((.*)\):$", re.MULTILINE)
+_BEGUN = re.compile(r"^(?:Setting up|(Processing triggers for)) ([^\s:]+)", re.MULTILINE)
+_HINT = "mend the package or leave it out; what scripts may do is told in docs/failures.md"
+_HINTS = (
+    (r"No space left on device|Disk quota exceeded", "a script fills the disk, or it is full: `imgbuild cache` shows what the store takes"),
+    (
+        r"Network is unreachable|Name or service not known|Temporary failure (?:in name )?resolv|could ?n.t resolve|Connection refused",
+        "scripts have no network: what it fetches belongs into a package, or into `files` of the definition",
+    ),
+    (
+        r"Operation not permitted|Permission denied|Read-only file system|must be superuser",
+        "scripts may not mount, make devices or change the kernel's settings: such a thing belongs to who runs the image",
+    ),
+)  # fmt: skip
+"""By what a failing script says, the way out."""
 _SCRIPT = re.compile(r"installed (\S+) package (\S+) script")
 _SCRIPTS = {"post-installation": "postinst", "pre-installation": "preinst"}
 
 
-def preinst(sandbox: Sandbox, package: Unpacked) -> None:
+def preinst(sandbox: Sandbox, root: Root, package: Unpacked) -> None:
     """Run a package's preinst as dpkg does when it installs it.
+
+    Args:
+        root: the sandbox's.
 
     Raises:
         ConfigureError: it failed.
+        MakeError: a script before it has made a link of dpkg's folder.
     """
     # debconf finds a preinst's templates beside it.
-    folder = sandbox.root / TMP_CI
-    folder.mkdir(parents=True)
-    prefix = package.control.info_name + "."
+    root.folder(TMP_CI, 0o755, 0, 0)
     for name in sorted(package.members - {"list"}):
-        shutil.copy(package.tree / INFO / f"{prefix}{name}", folder / name)
-    (folder / "control").write_text(str(package.control))
-    (folder / "preinst").chmod(0o755)
+        mode = 0o755 if name == "preinst" else stat.S_IMODE(package.member(name).lstat().st_mode)
+        root.write(f"{TMP_CI}/{name}", package.member(name).read_bytes(), mode, 0, 0)
+    root.write(f"{TMP_CI}/control", str(package.control).encode(errors="surrogateescape"), 0o644, 0, 0)
     environment = {
         "DPKG_MAINTSCRIPT_PACKAGE": package.name,
         "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT": "1",
@@ -55,18 +72,17 @@ def preinst(sandbox: Sandbox, package: Unpacked) -> None:
     try:
         outcome = sandbox.run([f"/{TMP_CI}/preinst", "install"], env=environment)
     finally:
-        shutil.rmtree(folder)
+        root.remove(TMP_CI)
     if outcome.code:
-        raise ConfigureError(
-            f"{package.name}: its preinst ended with {outcome.code}", package.name, "preinst", outcome.text
-        )
+        raise _failed(package.name, "preinst", f"its preinst ended with {outcome.code}", outcome)
 
 
-def all_packages(sandbox: Sandbox, status: Callable[[], str]) -> None:
+def all_packages(sandbox: Sandbox, status: Callable[[], str], packages: Sequence[Unpacked]) -> None:
     """Configure every package that is unpacked, and run the triggers.
 
     Args:
         status: reads dpkg's status.
+        packages: that are to be configured.
 
     Raises:
         ConfigureError: a script failed, or a package is not configured afterwards.
@@ -76,12 +92,14 @@ def all_packages(sandbox: Sandbox, status: Callable[[], str]) -> None:
         outcome = sandbox.run([*DPKG, action, "-a"])
         output += outcome.text
         if outcome.code:
-            raise _error(outcome.code, outcome.text)
-    for stanza in parse(status()):
-        state = stanza.get("Status")
+            raise _error(outcome)
+    found = {stanza.package: stanza.get("Status") for stanza in parse(status())}
+    for name in sorted({*found, *(package.name for package in packages)}):
+        state = found.get(name, "unknown to dpkg")
         if state not in ("install ok installed", "hold ok installed"):
-            message = f"{stanza.package} is not configured, but {state.split()[-1]}"
-            raise ConfigureError(message, stanza.package, "triggers", output)
+            raise ConfigureError(
+                f"{name} is not configured, but {state.removeprefix('install ok ')}", name, "triggers", output, _HINT
+            )
 
 
 def command(sandbox: Sandbox, argv: Sequence[str], what: str, stdin: bytes = b"") -> None:
@@ -92,13 +110,30 @@ def command(sandbox: Sandbox, argv: Sequence[str], what: str, stdin: bytes = b""
     """
     outcome = sandbox.run(argv, stdin=stdin)
     if outcome.code:
-        raise ConfigureError(f"{what}: {argv[0]} ended with {outcome.code}", what, argv[0], outcome.text)
+        raise _failed(what, argv[0], f"{argv[0]} ended with {outcome.code}", outcome)
 
 
-def _error(code: int, output: str) -> ConfigureError:
-    failed = _FAILED.findall(output)
-    package = failed[0][0] if failed else "dpkg"
-    named = _SCRIPT.search(output)
-    script = _SCRIPTS.get(named[2], named[2]) if named else "postinst"
-    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return ConfigureError(f"{package}: its {script} failed (dpkg ended with {code}){more}", package, script, output)
+def _error(outcome: Outcome) -> ConfigureError:
+    output = outcome.text
+    failed = [name for name, _ in _FAILED.findall(output)]
+    if failed:
+        named = _SCRIPT.search(output)
+        script = _SCRIPTS.get(named[2], named[2]) if named else "postinst"
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        return _failed(failed[0], script, f"its {script} failed (dpkg ended with {outcome.code}){more}", outcome)
+    # dpkg was ended, too: what it was at is said last.
+    begun = _BEGUN.findall(output)
+    triggers, package = begun[-1] if begun else ("", "dpkg")
+    script = "triggers" if triggers else "postinst"
+    return _failed(package, script, f"its postinst failed (dpkg ended with {outcome.code})", outcome)
+
+
+def _failed(what: str, script: str, problem: str, outcome: Outcome) -> ConfigureError:
+    output = outcome.text
+    if outcome.over:
+        return ConfigureError(
+            f"{what}: its {script} took too long and was ended after {patience()} seconds", what, script, output,
+            f"does it wait for an answer, a service or a network? {PATIENCE} says how many seconds a script may take",
+        )  # fmt: skip
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, output, re.IGNORECASE)), _HINT)
+    return ConfigureError(f"{what}: {problem}", what, script, output, hint)

@@ -31,7 +31,10 @@ def merged(packages: Sequence[Unpacked], store: Store) -> tuple[Path, ...]:
             with store.making_tree(name) as target:
                 for package in shared:
                     if not _link(package.tree, target):
-                        raise MakeError(f"{package.name}: its paths do not go together with those of other packages")
+                        raise MakeError(
+                            f"{package.name}: its paths do not go together with those of other packages",
+                            "it has a folder where another has a link, or the other way round: leave one of them out",
+                        )
     tree = store.tree(name)
     assert tree is not None
     return (*(package.tree for package in alone), tree)
@@ -119,6 +122,8 @@ class Lowers:
         return False
 
     def text(self, path: str) -> str:
-        """A file's text, empty if there is none."""
+        """A file's text, empty if there is none; a link is none, since it may lead out of the trees."""
         place = self.find(path)
-        return place.read_text(errors="surrogateescape") if place and place.is_file() else ""
+        if place is None or not stat.S_ISREG(place.lstat().st_mode):
+            return ""
+        return place.read_text(errors="surrogateescape")

@@ -7,6 +7,7 @@ digest in any image, on any machine.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import posixpath
 import tempfile
@@ -14,19 +15,20 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 from builder.errors import MakeError
 from builder.formats import deb
 from builder.formats.tar import Entry, LayerWriter, layer_writer
 from builder.make import bytecode, dpkg_status, leave_out, payload
 from builder.make.dpkg_status import INFO, Stanza
-from builder.make.payload import Payload, Take
+from builder.make.payload import Data, Payload, Take
 from builder.model.lock import LockedPackage
 from builder.model.plan import MadeLayer, PackageLayerPlan
 from builder.tools.store import Store
 
 _IN_MEMORY = 96 * 1024 * 1024
+_PIECE = 1 << 20
 _NOWHERE = -1
 
 
@@ -121,11 +123,13 @@ class _Gathering:
             nonlocal private
             private = bytecode.private(control.get("postinst") or b"")
 
-            def take(entry: Entry, data: bytes) -> None:
+            def take(entry: Entry, data: Data) -> None:
                 if entry.type == "hardlink":
                     target = known.get(entry.target)
                     if target is None:
-                        raise MakeError(f"{package.name}: /{entry.path} is a hard link to nothing: /{entry.target}")
+                        raise MakeError(
+                            f"{package.name}: /{entry.path} is a hard link to nothing: /{entry.target}", deb.BROKEN
+                        )
                     piece = replace(target, entry=replace(target.entry, path=entry.path))
                 else:
                     piece = _Piece(entry, stanza, self._new_content())
@@ -145,7 +149,7 @@ class _Gathering:
 
         self.read_packages.append(payload.read(package, store, tree, begin))
         if lacking:
-            for path, data in payload.contents(package, store, frozenset(lacking)).items():
+            for path, data in payload.contents(package, store, frozenset(lacking)):
                 self.places[known[path].content] = self._keep(data)
             for piece in (piece for pieces in lacking.values() for piece in pieces):
                 self._add(piece, private)
@@ -154,15 +158,18 @@ class _Gathering:
         self.places.append(_NOWHERE)
         return len(self.places) - 1
 
-    def _keep(self, data: bytes) -> int:
-        self.spool.seek(0, os.SEEK_END)
-        place = self.spool.tell()
-        self.spool.write(data)
+    def _keep(self, data: Data) -> int:
+        place = self.spool.seek(0, os.SEEK_END)
+        payload.copy(data, self.spool)
         return place
 
     def _bytes(self, piece: _Piece) -> bytes:
         self.spool.seek(self.places[piece.content])
         return self.spool.read(piece.entry.size)
+
+    def _stream(self, piece: _Piece) -> BinaryIO:
+        self.spool.seek(self.places[piece.content])
+        return io.BufferedReader(deb.Part(cast("BinaryIO", self.spool), piece.entry.size))
 
     def _add(self, piece: _Piece, private: tuple[bytecode.Private, ...]) -> None:
         path = piece.entry.path
@@ -207,7 +214,17 @@ class _Gathering:
 
     def _equal(self, new: _Piece, old: _Piece) -> bool:
         same = replace(new.entry, mtime=0) == replace(old.entry, mtime=0)
-        return same and (new.entry.type != "file" or self._bytes(new) == self._bytes(old))
+        return same and (new.entry.type != "file" or self._equal_bytes(new, old))
+
+    def _equal_bytes(self, new: _Piece, old: _Piece) -> bool:
+        for done in range(0, new.entry.size, _PIECE):
+            read = []
+            for piece in (new, old):
+                self.spool.seek(self.places[piece.content] + done)
+                read.append(self.spool.read(min(_PIECE, new.entry.size - done)))
+            if read[0] != read[1]:
+                return False
+        return True
 
     def write(self, writer: LayerWriter) -> None:
         """Write all pieces, sorted; of hard links the first carries the bytes."""
@@ -224,7 +241,7 @@ class _Gathering:
                 writer.add(replace(entry, type="hardlink", target=first_of[piece.content], size=0, xattrs=()))
             else:
                 first_of[piece.content] = path
-                writer.add(entry, self._bytes(piece))
+                writer.add(entry, self._bytes(piece) if entry.size <= _PIECE else self._stream(piece))
 
     def _whole(self) -> dict[str, _Piece]:
         """With dpkg's status of these packages, and with all folders that the pieces lie in."""

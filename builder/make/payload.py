@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO
 
 from builder.errors import MakeError
 from builder.formats import deb
@@ -31,7 +32,12 @@ _TYPES: dict[bytes, EntryType] = {
 _MERGED_LINKS = ("bin", "lib", "lib64", "sbin")
 _XATTR = "SCHILY.xattr."
 
-Take = Callable[[Entry, bytes], None]
+_LARGE = 8 << 20
+_MOST_IDS = 65536
+_NAME, _PATH = 255, 4095
+Data = bytes | BinaryIO
+"""A file's bytes: of a large file, a stream that is read once."""
+Take = Callable[[Entry, Data], None]
 """Takes an entry and, of a file, its bytes; a hard link comes after what it links to."""
 
 
@@ -62,24 +68,30 @@ def read(
     """
     with store.open(Digest.from_hex(package.sha256)) as file:
         control = deb.control(file, package.name)
-        stanza = dpkg_status.parse(control.stanza)[0]
+        stanza = _own(control, package)
         receiver = begin(control, stanza)
 
         paths: set[str] = set()
 
-        def take(entry: Entry, data: bytes) -> None:
+        def take(entry: Entry, data: Data) -> None:
             paths.add(entry.path)
-            if tree:
-                _unpack(tree, entry, data, package.name)
-            receiver(entry, data)
+            if not tree:
+                receiver(entry, data)
+                return
+            _unpack(tree, entry, data, package.name)
+            if isinstance(data, bytes):
+                receiver(entry, data)
+            else:
+                with (tree / entry.path).open("rb") as unpacked:
+                    receiver(entry, unpacked)
 
         text = (control.get("conffiles") or b"").decode("utf-8", "surrogateescape")
         conffiles = frozenset(text.split())
         checksums: dict[str, str] = {}
         listed = ["/."]
         newest = 0
-        with deb.payload(file, package.name) as archive:
-            for info in archive:
+        with deb.payload(file, package.name) as entries:
+            for info, stream in entries:
                 entry = entry_of(info, package)
                 spelt = posixpath.normpath("/" + info.name)
                 if spelt != "/":
@@ -87,8 +99,8 @@ def read(
                 newest = max(newest, entry.mtime)
                 if not entry.path:
                     continue
-                data = cast("BinaryIO", archive.extractfile(info)).read() if entry.type == "file" else b""
-                if spelt in conffiles and entry.type == "file":
+                data = _data(info, stream, whole=spelt in conffiles)
+                if spelt in conffiles and isinstance(data, bytes) and entry.type == "file":
                     checksums[spelt] = dpkg_status.checksum(data)
                 take(entry, data)
     for name, data, mode in _records(stanza, listed, control):
@@ -100,6 +112,27 @@ def read(
             if name not in paths:
                 take(Entry(name, "link", 0o777, mtime=newest, target=f"usr/{name}"), b"")
     return Payload(dpkg_status.installed(stanza, text, checksums), newest)
+
+
+def _own(control: deb.Control, package: LockedPackage) -> Stanza:
+    # Its name becomes part of paths.
+    stanzas = dpkg_status.parse(control.stanza)
+    if len(stanzas) != 1:
+        raise MakeError(f"{package.name}: its control file is broken", deb.BROKEN)
+    told = tuple(stanzas[0].get(field) for field in ("Package", "Version", "Architecture"))
+    if told != (package.name, package.version, package.architecture):
+        raise MakeError(
+            f"{package.name}: it is locked as {package.name} {package.version} for {package.architecture}, but says "
+            f"of itself that it is {told[0]!r} {told[1]!r} for {told[2]!r}",
+            deb.BROKEN,
+        )
+    return stanzas[0]
+
+
+def _data(info: tarfile.TarInfo, stream: BinaryIO | None, *, whole: bool) -> Data:
+    if stream is None:
+        return b""
+    return stream.read() if whole or info.size <= _LARGE else stream
 
 
 def _records(stanza: Stanza, listed: list[str], control: deb.Control) -> list[tuple[str, bytes, int]]:
@@ -119,12 +152,12 @@ def entry_of(info: tarfile.TarInfo, package: LockedPackage) -> Entry:
         path = deb.canonical(info.name)
         target = deb.canonical(info.linkname) if info.islnk() else info.linkname
     except MakeError as error:
-        raise MakeError(f"{package.name}: {error.message}") from None
+        raise MakeError(f"{package.name}: {error.message}", deb.BROKEN) from None
     if info.isdir() and deb.merged_link(path):
         path = f"usr/{path}"
-    if info.type not in _TYPES:
-        kind = "a device node" if info.isdev() else "of an unknown type"
-        raise MakeError(f"{package.name}: /{path} is {kind}: no layer may have one")
+    if problem := _problem(info, path, target):
+        shown = path if len(path) < 100 else f"{path[:50]}…{path[-30:]}"
+        raise MakeError(f"{package.name}: /{shown} {problem}", deb.BROKEN)
     xattrs = tuple(
         sorted(
             (name.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
@@ -136,6 +169,26 @@ def entry_of(info: tarfile.TarInfo, package: LockedPackage) -> Entry:
         path, _TYPES[info.type], info.mode & 0o7777, info.uid, info.gid, int(info.mtime),
         info.size if info.isreg() else 0, target, xattrs,
     )  # fmt: skip
+
+
+def _problem(info: tarfile.TarInfo, path: str, target: str) -> str:
+    """Why no layer may have a member; empty if it may."""
+    if info.isdev() and not info.isfifo():
+        return "is a device node: no layer may have one"
+    if info.type not in _TYPES:
+        return "is of an unknown type: no layer may have it"
+    names = os.fsencode(path).split(b"/")
+    if max(map(len, names)) > _NAME or max(len(os.fsencode(path)), len(os.fsencode(target))) > _PATH:
+        return "has a name that is too long for any file system"
+    if not (0 <= info.uid < _MOST_IDS and 0 <= info.gid < _MOST_IDS):
+        return f"belongs to {info.uid}:{info.gid}: ids are below {_MOST_IDS}"
+    if not -(1 << 31) <= info.mtime < 1 << 34:
+        return f"is of a time that is none: {info.mtime}"
+    if info.issym() and not target:
+        return "is a link to nothing"
+    if path.startswith(f"{INFO}/") and not info.isdir():
+        return "lies where only dpkg may write"
+    return ""
 
 
 def unpack(package: LockedPackage, store: Store, tree: Path) -> None:
@@ -160,31 +213,38 @@ def together(packages: tuple[LockedPackage, ...], store: Store) -> Path:
     return made
 
 
-def contents(package: LockedPackage, store: Store, paths: frozenset[str]) -> dict[str, bytes]:
-    """The bytes of some files of a package, by path: its payload is read once more."""
-    found: dict[str, bytes] = {}
-    with store.open(Digest.from_hex(package.sha256)) as file, deb.payload(file, package.name) as archive:
-        for info in archive:
-            if info.isreg() and (path := entry_of(info, package).path) in paths:
-                found[path] = cast("BinaryIO", archive.extractfile(info)).read()
-    return found
+def contents(package: LockedPackage, store: Store, paths: frozenset[str]) -> Iterator[tuple[str, Data]]:
+    """The bytes of some files of a package, with their paths: its payload is read once more."""
+    with store.open(Digest.from_hex(package.sha256)) as file, deb.payload(file, package.name) as entries:
+        for info, stream in entries:
+            if stream is not None and (path := entry_of(info, package).path) in paths:
+                yield path, _data(info, stream, whole=False)
 
 
-def _unpack(tree: Path, entry: Entry, data: bytes, package: str) -> None:
+def copy(data: Data, target: IO[bytes]) -> None:
+    """Write bytes to where a file stands."""
+    if isinstance(data, bytes):
+        target.write(data)
+    else:
+        shutil.copyfileobj(data, target, 1 << 20)
+
+
+def _unpack(tree: Path, entry: Entry, data: Data, package: str) -> None:
     # Links of a package never lead out of the tree: parents are real folders that we made.
     path = tree / entry.path
     _parents(tree, path.parent, package)
     if entry.type != "folder" and os.path.lexists(path):
         # What is there may be a link to something else: it is replaced, never written through.
         if path.is_dir() and not path.is_symlink():
-            raise MakeError(f"{package}: /{entry.path} is a folder and a {entry.type} at once")
+            raise MakeError(f"{package}: /{entry.path} is a folder and a {entry.type} at once", deb.BROKEN)
         path.unlink()
     match entry.type:
         case "folder":
             if path.is_symlink() or not path.is_dir():
                 _make_folder(path, entry.path, package)
         case "file":
-            path.write_bytes(data)
+            with path.open("wb") as file:
+                copy(data, file)
         case "link":
             path.symlink_to(entry.target)
         case "hardlink":
@@ -192,7 +252,9 @@ def _unpack(tree: Path, entry: Entry, data: bytes, package: str) -> None:
             try:
                 os.link(tree / entry.target, path, follow_symlinks=False)
             except OSError:
-                raise MakeError(f"{package}: /{entry.path} is a hard link to nothing: /{entry.target}") from None
+                raise MakeError(
+                    f"{package}: /{entry.path} is a hard link to nothing: /{entry.target}", deb.BROKEN
+                ) from None
             return
         case "fifo":
             os.mkfifo(path)
@@ -217,4 +279,4 @@ def _make_folder(path: Path, name: str, package: str) -> None:
         path.mkdir(mode=0o755)
     except FileExistsError:
         kind = "link" if path.is_symlink() else "file"
-        raise MakeError(f"{package}: /{name} is a {kind} and a folder at once") from None
+        raise MakeError(f"{package}: /{name} is a {kind} and a folder at once", deb.BROKEN) from None

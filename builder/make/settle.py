@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -13,90 +12,11 @@ from pathlib import Path
 from builder.errors import MakeError
 from builder.formats.deb import canonical
 from builder.make.dpkg_status import INFO, Unpacked, winner
+from builder.make.root import Root
 from builder.model.plan import StateLayerPlan
 
 DIVERSIONS = "var/lib/dpkg/diversions"
 OVERRIDES = "var/lib/dpkg/statoverride"
-
-
-class Root:
-    """The root in the sandbox, written to from outside of it: never through a link, which would lead out of it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def exists(self, path: str) -> bool:
-        """Whether a path is there."""
-        return os.path.lexists(self._at(path))
-
-    def read(self, path: str) -> str:
-        """A file's text, empty if there is none."""
-        place = self._at(path)
-        return place.read_text(errors="surrogateescape") if place.is_file() and not place.is_symlink() else ""
-
-    def target(self, path: str) -> str:
-        """Where a symbolic link points, empty if there is none."""
-        place = self._at(path)
-        return os.readlink(place) if place.is_symlink() else ""
-
-    def write(self, path: str, data: bytes, mode: int, uid: int, gid: int) -> None:
-        """Write a file."""
-        place = self._new(path)
-        place.write_bytes(data)
-        os.chown(place, uid, gid)
-        place.chmod(mode)
-
-    def link(self, path: str, target: str, uid: int, gid: int) -> None:
-        """Make a symbolic link."""
-        place = self._new(path)
-        place.symlink_to(target)
-        os.chown(place, uid, gid, follow_symlinks=False)
-
-    def folder(self, path: str, mode: int, uid: int, gid: int) -> None:
-        """Make a folder, or give it other permissions."""
-        place = self._at(path, make=True)
-        place.mkdir(exist_ok=True)
-        os.chown(place, uid, gid)
-        place.chmod(mode)
-
-    def copy(self, source: Path, path: str) -> None:
-        """Put a package's file at a path."""
-        place = self._new(path)
-        found = source.lstat()
-        if stat.S_ISLNK(found.st_mode):
-            place.symlink_to(os.readlink(source))
-        else:
-            shutil.copyfile(source, place)
-        os.chown(place, found.st_uid, found.st_gid, follow_symlinks=False)
-        if not stat.S_ISLNK(found.st_mode):
-            place.chmod(stat.S_IMODE(found.st_mode))
-            for name in os.listxattr(source):
-                os.setxattr(place, name, os.getxattr(source, name))
-            os.utime(place, ns=(found.st_mtime_ns, found.st_mtime_ns))
-
-    def remove(self, path: str) -> None:
-        """Delete a file."""
-        place = self._at(path)
-        if os.path.lexists(place):
-            place.unlink()
-
-    def _new(self, path: str) -> Path:
-        place = self._at(path, make=True)
-        if os.path.lexists(place):
-            place.unlink()
-        return place
-
-    def _at(self, path: str, *, make: bool = False) -> Path:
-        place = self.path
-        *parents, name = canonical(path).split("/")
-        for part in parents:
-            place = place / part
-            if place.is_symlink():
-                raise MakeError(f"/{path.lstrip('/')} lies behind a symbolic link", "name the path that it leads to")
-            if make and not place.exists():
-                place.mkdir()
-                place.chmod(0o755)
-        return place / name
 
 
 def _equal(place: Path, source: Path) -> bool:
@@ -226,22 +146,20 @@ def _winner(path: str, packages: Sequence[Unpacked]) -> Unpacked:
     raise MakeError(f"/{path} is brought by {names}, and none replaces the others", "leave one of them out")
 
 
-def drop_alternatives(folder: Path, left_out: Callable[[str], bool]) -> None:
+def drop_alternatives(root: Root, folder: str, left_out: Callable[[str], bool]) -> None:
     """Remove the records of alternatives all of whose choices are left out: update-alternatives would not have made them.
 
     Args:
         folder: where they are (update-alternatives(1), "Files").
         left_out: says it of a path without a leading ``/``.
     """
-    for record in sorted(folder.iterdir()):
-        if not record.is_file():
-            continue
-        head, _, rest = record.read_text(errors="surrogateescape").partition("\n\n")
+    for name in root.names(folder):
+        head, _, rest = root.read(f"{folder}/{name}").partition("\n\n")
         # Of each choice its path, its priority, and a line for each slave, of which the head has two.
         size = 2 + len(head.splitlines()[2:]) // 2
         choices = [path for path in rest.split("\n")[::size] if path]
         if choices and all(left_out(canonical(path)) for path in choices):
-            record.unlink()
+            root.remove(f"{folder}/{name}")
 
 
 def overrides(root: Root, plan: StateLayerPlan, new: Sequence[Unpacked], run: Callable[[Sequence[str]], None]) -> None:

@@ -30,6 +30,7 @@ from builder.make import (
 )
 from builder.make.dpkg_status import Stanza, Unpacked
 from builder.make.lowers import Lowers, merged
+from builder.make.root import Root
 from builder.make.tools_tree import make_tools
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
@@ -142,9 +143,12 @@ def _configure(
     ordered = dpkg_status.in_order(inputs.new)
     _write_records(top, inputs)
     settings = {**configure.ENVIRONMENT, **environment}
-    with store.log(plan.cache_key).open("wb") as log, sandbox.opened(_made(work / "sandbox"), settings, log) as box:
+    with (
+        store.log(plan.cache_key).open("wb", buffering=0) as log,
+        sandbox.opened(_made(work / "sandbox"), settings, log) as box,
+    ):
         box.mount((tools, *below.trees), top)
-        root = settle.Root(box.root)
+        root = Root(box.root, f"configuring {plan.definition}")
         for entry in plan.early_files:
             _write(root, entry, store)
         early = accounts.early_names(inputs.new)
@@ -162,7 +166,7 @@ def _configure(
                 trees = (tree for tree in below.trees if not (hide and tree == package.tree))
                 box.mount((tools, *trees), top)
                 hidden_before = hide
-            configure.preinst(box, package)
+            configure.preinst(box, root, package)
         if hidden_before:
             box.mount((tools, *below.trees), top)
         _add_users(plan, root, early)
@@ -172,10 +176,10 @@ def _configure(
             bytecode.compile_in(box, tuple(modules.values()))
             settled |= {cached: settled[path] for cached, path in modules.items()}
         settle.overrides(root, plan, inputs.new, lambda argv: configure.command(box, argv, "statoverrides"))
-        configure.all_packages(box, lambda: root.read(f"{ADMIN}/status"))
+        configure.all_packages(box, lambda: root.read(f"{ADMIN}/status"), inputs.new)
         _add_users(plan, root, frozenset(plan.create_users))
         if plan.user_groups:
-            accounts.join(root.path, plan.user_groups)
+            accounts.join(root, plan.user_groups)
         for name, path in plan.alternatives:
             configure.command(box, ["update-alternatives", "--quiet", "--set", name, path], f"alternative {name}")
         names = {package.name for package in inputs.new}
@@ -188,7 +192,7 @@ def _configure(
         return dpkg_status.format(status), settled
 
 
-def _modules(root: settle.Root, settled: Mapping[str, Path], packages: Sequence[Unpacked]) -> dict[str, str]:
+def _modules(root: Root, settled: Mapping[str, Path], packages: Sequence[Unpacked]) -> dict[str, str]:
     # The byte code in the package layers may be that of another package's module. By where it goes.
     modules = {path for path in settled if path.endswith(".py")}
     interpreter = root.target("usr/bin/python3") if modules else ""
@@ -233,17 +237,17 @@ def _write_records(top: Path, inputs: _Inputs) -> None:
         (admin / "triggers" / name).touch()
 
 
-def _add_users(plan: StateLayerPlan, root: settle.Root, names: frozenset[str]) -> None:
+def _add_users(plan: StateLayerPlan, root: Root, names: frozenset[str]) -> None:
     if not root.exists("etc/passwd"):
         return
     users = tuple(user for user in plan.users if user.name in names)
     wanted = names | {user.name for user in users}
     gids = {user.gid for user in users}
     groups = tuple(group for group in plan.groups if group.name in wanted or group.gid in gids)
-    accounts.add(root.path, users, groups, upper.DAY)
+    accounts.add(root, users, groups, upper.DAY)
 
 
-def _write(root: settle.Root, entry: FileEntry, store: Store) -> None:
+def _write(root: Root, entry: FileEntry, store: Store) -> None:
     if entry.kind == "folder":
         root.folder(entry.path, entry.mode, entry.uid, entry.gid)
     elif entry.kind == "link":
@@ -254,17 +258,11 @@ def _write(root: settle.Root, entry: FileEntry, store: Store) -> None:
 
 
 def _finish(plan: StateLayerPlan, top: Path, stays_out: Callable[[str, bool], bool]) -> None:
-    settle.drop_alternatives(top / ADMIN / "alternatives", lambda path: stays_out(path, False))
-    shadow = top / "etc/shadow"
-    if shadow.exists():
-        shadow.write_text(accounts.fixed_days(shadow.read_text(), upper.DAY))
-    templates = top / left_behind.TEMPLATES
-    if "locales" in plan.leave_out.kinds and templates.exists():
-        text = templates.read_text(errors="surrogateescape")
-        templates.write_text(left_behind.without_translations(text), errors="surrogateescape")
-    rules = leave_out.dpkg_cfg(plan.leave_out)
-    if rules:
-        file = top / RULE_FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(rules)
-        file.chmod(0o644)
+    root = Root(top, f"configuring {plan.definition}")
+    settle.drop_alternatives(root, f"{ADMIN}/alternatives", lambda path: stays_out(path, False))
+    if shadow := root.read("etc/shadow"):
+        root.rewrite("etc/shadow", accounts.fixed_days(shadow, upper.DAY))
+    if "locales" in plan.leave_out.kinds and (text := root.read(left_behind.TEMPLATES)):
+        root.rewrite(left_behind.TEMPLATES, left_behind.without_translations(text))
+    if rules := leave_out.dpkg_cfg(plan.leave_out):
+        root.write(RULE_FILE, rules.encode(), 0o644, 0, 0)

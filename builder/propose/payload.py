@@ -48,8 +48,8 @@ def read(file: BinaryIO, name: str) -> PackageFiles:
     texts: dict[str, str] = {}
     programs: dict[str, str] = {}
     folders: list[str] = []
-    with deb.payload(file, name) as archive:
-        for info in archive:
+    with deb.payload(file, name) as entries:
+        for info, stream in entries:
             try:
                 path = deb.canonical(info.name)
             except ValueError:
@@ -64,7 +64,6 @@ def read(file: BinaryIO, name: str) -> PackageFiles:
                 runs = bool(info.mode & 0o111) and path.startswith(_PROGRAMS)
                 if not (wanted or runs):
                     continue
-                stream = archive.extractfile(info)
                 data = stream.read(_MAX_TEXT if wanted else 100) if stream else b""
                 if runs:
                     line = data.partition(b"\n")[0].decode(errors="replace")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -18,9 +19,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from builder.errors import SandboxError
+from builder.errors import SandboxError, UsageError
 from builder.tools import machine, sandbox_init
 from builder.tools.process import PLAIN_ENVIRONMENT
+
+PATIENCE = "IMGBUILD_SCRIPT_TIMEOUT"
+_PATIENCE = 900
+
+
+def patience() -> int:
+    """After how many seconds a command is ended.
+
+    Raises:
+        UsageError: who runs us wants something that is no number.
+    """
+    wanted = os.environ.get(PATIENCE) or str(_PATIENCE)
+    if not wanted.isdecimal() or not 0 < int(wanted) < 1 << 31:
+        raise UsageError(f"{PATIENCE}={wanted}: that is no number of seconds", f"without it, it is {_PATIENCE}")
+    return int(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +102,13 @@ class Sandbox:
         *,
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
-        seconds: int = 900,
+        seconds: int | None = None,
     ) -> Outcome:
         """Run a command in the root to its end; whatever it leaves running is ended then.
 
         Args:
             env: added to the sandbox's environment.
+            seconds: after which it is ended; `patience` if it is not said.
         """
         answer = self._ask(
             {
@@ -99,12 +116,14 @@ class Sandbox:
                 "argv": list(argv),
                 "env": {**PLAIN_ENVIRONMENT, "HOME": "/root", **self._env, **(env or {})},
                 "stdin": base64.b64encode(stdin).decode(),
-                "seconds": seconds,
+                "seconds": seconds or patience(),
             }
         )
         outcome = Outcome(answer["code"], base64.b64decode(answer["output"]), answer["over"])
         if self._log:
-            self._log.write(f"$ {shlex.join(argv)}\n".encode(errors="surrogateescape") + outcome.output)
+            # Where a script has filled the disk, what it said is told all the same.
+            with contextlib.suppress(OSError):
+                self._log.write(f"$ {shlex.join(argv)}\n".encode(errors="surrogateescape") + outcome.output)
         return outcome
 
     def start(self) -> None:

@@ -30,19 +30,30 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
+MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 
 HOST_NAME = "localhost"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+CAPABILITIES = frozenset((0, 1, 3, 4, 5, 6, 7, 8, 10, 14, 18, 23, 24, 27, 28, 29, 31))
+"""What commands keep, by number (linux/capability.h): what engines give a container, SETPCAP, IPC_LOCK, SYS_NICE,
+SYS_RESOURCE and LEASE. Without SYS_ADMIN and SYS_PTRACE no mount can be changed, and nothing of ours be looked into."""
+OUTPUT = 1 << 20
+"""How many bytes of a command's output are kept: half of them from its beginning, half from its end."""
+
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,6 +69,13 @@ def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "
         _call("mount", source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
     except OSError as error:
         raise OSError(error.errno, f"mounting {kind or source} on {target}: {os.strerror(error.errno or 0)}") from None
+
+
+def _read_only(source: str, path: str) -> None:
+    _mount(source, path, "", MS_BIND | MS_REC)
+    # What a mount of the host forbids must stay forbidden.
+    flags = os.statvfs(path).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _mount("none", path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | flags)
 
 
 def die_with_parent() -> None:
@@ -101,6 +119,12 @@ class Root:
         except OSError:
             # Inside a container parts of /proc are hidden, and the kernel then refuses a whole one.
             _mount("/proc", f"{self.path}/proc", "", MS_BIND | MS_REC)
+        # Ids are mapped to themselves, so the kernel takes root in here for its own root: it could set what it likes.
+        for entry in os.scandir(f"{self.path}/proc"):
+            if not entry.name.isdigit() and not entry.is_symlink():
+                found = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False) or found.st_mode & 0o222:
+                    _read_only(entry.path, entry.path)
 
     def _dev(self) -> None:
         dev = f"{self.path}/dev"
@@ -108,7 +132,8 @@ class Root:
         for name in DEVICES:
             with open(f"{dev}/{name}", "wb"):
                 pass
-            _mount(f"/dev/{name}", f"{dev}/{name}", "", MS_BIND)
+            # They are the host's own: they can be written to, but not given another mode or owner.
+            _read_only(f"/dev/{name}", f"{dev}/{name}")
         for name, mode in (("shm", 0o1777), ("pts", 0o755)):
             os.mkdir(f"{dev}/{name}")
             os.chmod(f"{dev}/{name}", mode)
@@ -181,8 +206,7 @@ def _execute(root: str, argv: Sequence[str], env: Mapping[str, str], stdin: int,
         os.dup2(stdin, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.chroot(root)
-        os.chdir("/")
+        _enter(root)
         # Some programs close every number up to the limit.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         few, many = (count if most == resource.RLIM_INFINITY else min(count, most) for count in (1024, 4096))
@@ -193,9 +217,32 @@ def _execute(root: str, argv: Sequence[str], env: Mapping[str, str], stdin: int,
         os._exit(127)
 
 
+def _enter(root: str) -> None:
+    """See nothing but a root from now on: in a mount namespace that has nothing else, with few rights."""
+    _call("unshare", CLONE_NEWNS)
+    os.chdir(root)
+    # The old root lies over the new one until it is gone (pivot_root(2)).
+    _call("syscall", _PIVOT_ROOT[os.uname().machine], b".", b".")
+    _call("umount2", b".", MNT_DETACH)
+    os.chdir("/")
+    for number in range(64):
+        if number not in CAPABILITIES:
+            # There are fewer of them than 64.
+            _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
 def _collect(descriptor: int, output: list[bytes]) -> None:
+    first, last, left_out = bytearray(), bytearray(), 0
     while data := os.read(descriptor, 1 << 16):
-        output.append(data)
+        room = OUTPUT // 2 - len(first)
+        first += data[:room]
+        last += data[room:]
+        if (over := len(last) - OUTPUT // 2) > OUTPUT:
+            left_out += over
+            del last[:over]
+    output.append(bytes(first))
+    output.append(f"\n[{left_out} bytes left out]\n".encode() if left_out else b"")
+    output.append(bytes(last))
 
 
 def _wait(child: int) -> int:
@@ -292,6 +339,8 @@ def main() -> None:
     if os.getppid() != 0:
         # The parent lives outside of our pid namespace, so it is 0 as long as it lives.
         os._exit(1)
+    # Commands run as the same user: they must not reach through us (/proc/1/root) what we see.
+    _call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
     try:
         _mount("none", "/", "", MS_REC | MS_PRIVATE)
         _set_host_name()
