@@ -16,7 +16,7 @@ from tests.integration.test_updates import stack
 from tests.kit.distribution import Site
 from tests.kit.http_server import HttpServer
 from tests.kit.programs import programs
-from tests.kit.project import running
+from tests.kit.project import mounts_with, running
 
 pytestmark = pytest.mark.integration
 SWAPPINESS = Path("/proc/sys/vm/swappiness")
@@ -55,14 +55,14 @@ def canary(site: Site) -> Iterator[Path]:
         file.write_text("safe:x:1:2:3:4:5:6:7\n")
         file.chmod(0o640)
     before = {path: (path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_mtime_ns) for path in _all(folder)}
-    machine = _machine()
+    machine = _machine(site)
     try:
         yield folder
         assert {
             path: (path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_mtime_ns) for path in _all(folder)
         } == before
         assert {file.read_text() for file in files} == {"safe:x:1:2:3:4:5:6:7\n"}
-        assert _machine() == machine
+        assert _machine(site) == machine
     finally:
         if SWAPPINESS.read_text() != machine[0]:
             SWAPPINESS.write_text(machine[0])
@@ -72,11 +72,11 @@ def _all(folder: Path) -> list[Path]:
     return sorted([folder, *folder.rglob("*")])
 
 
-def _machine() -> tuple[str, int, str, list[str]]:
+def _machine(site: Site) -> tuple[str, int, str, list[str]]:
     null = os.stat("/dev/null")
     assert stat.S_ISCHR(null.st_mode)
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    return SWAPPINESS.read_text(), null.st_mode + null.st_uid, os.uname().nodename, sorted(mounts)
+    mounts = [*mounts_with(str(site.cache)), *mounts_with(" /mnt ")]
+    return SWAPPINESS.read_text(), null.st_mode + null.st_uid, os.uname().nodename, mounts
 
 
 def release(
