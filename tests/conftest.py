@@ -20,12 +20,16 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave one of the sampled tests in the short run."""
-    sampled = [item for item in items if item.get_closest_marker("sampled")]
-    chosen = random.Random(SEED).choice(sampled) if sampled else None
-    for item in sampled:
-        if item is not chosen:
-            item.add_marker(pytest.mark.full)
+    """Leave one of the sampled tests of each module in the short run."""
+    sampled: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            sampled.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    for found in sampled.values():
+        chosen = random.Random(SEED).choice(found)
+        for item in found:
+            if item is not chosen:
+                item.add_marker(pytest.mark.full)
 
 
 @pytest.fixture(scope="session")
