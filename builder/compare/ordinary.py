@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,13 +21,17 @@ from builder.make.leave_out import dpkg_cfg
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
 from builder.model.plan import FileEntry, StateLayerPlan
-from builder.tools import process
-from builder.tools.sandbox_init import HOST_NAME
+from builder.tools import process, sandbox_init
 from builder.tools.store import Store
 
 PROGRAM = "mmdebstrap"
 HINT = f"as root, apt-get install {PROGRAM}"
 _NAMESPACES = ("unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child")
+_BEGIN = """\
+import os, runpy, sys
+runpy.run_path(sys.argv[1])["name_machine"]()
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 _TAIL = 40
 
 
@@ -60,7 +65,7 @@ def install(state: StateLayerPlan, store: Store, folder: Path) -> Path:
         "essential": _early(chain, store, files) + answers_hook(chain),
         "customize": customize_hook(chain),
     }
-    argv = [*_NAMESPACES, "sh", "-c", f'echo {HOST_NAME} > /proc/sys/kernel/hostname; exec "$@"', "sh", PROGRAM]
+    argv = [*_NAMESPACES, sys.executable, "-I", "-c", _BEGIN, sandbox_init.__file__, PROGRAM]
     argv += ["--mode=root", "--variant=essential", f"--architectures={state.architecture}", "--format=tar"]
     argv += [f"--include={package.name}={package.version}" for package in packages]
     argv += [f"--dpkgopt={line}" for line in options(state)]

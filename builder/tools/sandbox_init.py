@@ -292,6 +292,14 @@ def _serve(root: Root) -> None:
         print(json.dumps(answer), flush=True)
 
 
+def name_machine() -> None:
+    """Be a machine that knows itself alone, in network and uts namespaces of one's own: a host name, the loopback address."""
+    _set_host_name()
+    # netdevice(7). Programs that look for their own address (postfix) take a machine without one for broken.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+
+
 def _set_host_name() -> None:
     name = HOST_NAME.encode()
     try:
@@ -300,12 +308,6 @@ def _set_host_name() -> None:
         # Some containers may make namespaces, but not that.
         if os.uname().nodename != HOST_NAME:
             raise OSError(error.errno, f"the host name must be {HOST_NAME}, and cannot be set") from None
-
-
-def _bring_loopback_up() -> None:
-    # netdevice(7). Programs that look for their own address (postfix) take a machine without one for broken.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
 
 
 def _said(error: OSError) -> str:
@@ -343,8 +345,7 @@ def main() -> None:
     _call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
     try:
         _mount("none", "/", "", MS_REC | MS_PRIVATE)
-        _set_host_name()
-        _bring_loopback_up()
+        name_machine()
     except OSError as error:
         print(json.dumps({"error": _said(error)}), flush=True)
         os._exit(1)
