@@ -6,6 +6,7 @@ import os.path
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,11 @@ def _source(located: Located, path: Path_, source: model.Source) -> Iterator[Pro
             if problem:
                 shipped = sorted(file.stem for file in (SHIPPED_LAYERS / "keyrings").glob("*.gpg"))
                 yield replace(problem, hint=f"keyrings that ship: {', '.join(shipped)}")
+        if source.valid_at:
+            try:
+                datetime.fromisoformat(source.valid_at)
+            except ValueError:
+                yield _tell(located, (*path, "valid_at"), "date", f"{source.valid_at!r} is no time")
     else:
         problem = _beside(located, (*path, "debs"), folder=True)
         if problem:

@@ -49,6 +49,13 @@ Id = Annotated[int, Meta(ge=0, le=59999)]
 """A numeric user or group id."""
 Line = Annotated[str, _like(r"[^\n]+", "text of one line")]
 Duration = Annotated[str, _like(r"[0-9]+(ms|s|m|h)", "a time with its unit, such as 30s or 5m")]
+Date = Annotated[
+    str,
+    _like(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?",
+        'a quoted day or time in UTC, such as "2024-01-31" or "2024-01-31T12:00:00Z"',
+    ),
+]
 Quantity = Annotated[str, _like(r"[0-9]+(\.[0-9]+)?([KMGT]i?)?", "an amount of memory, such as 512Mi")]
 """An amount of memory: ``512Mi``, ``2Gi``."""
 Address = Annotated[str, _like(r"(https?|file)://[^\s]+", "an address: http://…, https://… or file://…")]
@@ -137,6 +144,8 @@ class Source(Node, frozen=True, kw_only=True):
     """apt's pin priority of everything from here; 500 if not given. Above 1000 it wins over newer versions that are below."""
     snapshot: Line | None = None
     """An address where versions that the mirror has dropped can still be had, at the same path. `{date}` in it stands for the time of the suite that the lock saw: `https://snapshot.debian.org/archive/debian/{date}`."""
+    valid_at: Date | None = None
+    """Of an archived mirror: the time (UTC; a day is its beginning) at which its suites are checked to have been in force, `"2024-01-31"`. Without it that is now. Only the dates that Release files give are taken so: a key that has expired since must be renewed in `keyring`."""
 
 
 class Packages(Node, frozen=True, kw_only=True):

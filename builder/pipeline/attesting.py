@@ -133,7 +133,7 @@ def _materials(catalog: Catalog, image: Definition, locks: Mapping[str, Lock]) -
                 keyrings[name] = Material(name, "", {"sha256": _sha256(source.keyring)}, {})
         for row in lock.sources:
             known = sources.get(row.name)
-            notes = {"date": row.date, "validUntil": row.valid_until}
+            notes = {"date": row.date, "validUntil": row.valid_until, "validAt": known.valid_at if known else ""}
             uri = f"{known.uri.rstrip('/')}/dists/{row.suite}" if known and known.uri else f"source:{row.name}"
             said = {key: value for key, value in notes.items() if value}
             suites[row.name, row.suite] = Material(f"{row.name} {row.suite}".strip(), uri, {}, said)

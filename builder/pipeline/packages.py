@@ -123,6 +123,7 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
                 source.fingerprints,
                 source.priority,
                 snapshot=source.snapshot or "",
+                valid_at=source.valid_at or "",
             )
         )
     return tuple(result)

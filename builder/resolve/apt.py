@@ -47,7 +47,17 @@ class AptRoot:
     def __init__(self, store: Store, sources: tuple[PackageSource, ...], architecture: str, netrc: Path | None) -> None:
         self._store, self._sources, self._architecture = store, sources, architecture
         told = [
-            [s.name, s.mirrored, s.suites, s.components, str(s.keyring), s.fingerprints, s.priority, str(s.debs)]
+            [
+                s.name,
+                s.mirrored,
+                s.suites,
+                s.components,
+                str(s.keyring),
+                s.fingerprints,
+                s.priority,
+                str(s.debs),
+                s.valid_at,
+            ]
             for s in sources
         ]
         self.name = CacheKey.of("apt", [told, architecture])[:32]
@@ -68,11 +78,16 @@ class AptRoot:
             self._lookup = None
             self._write()
             result = self._apt("apt-get", "update", check=False)
+            if result.code != 0:
+                # apt would go on from there, and some servers let it, though theirs is another one by now.
+                for path in (self._root / "state/lists/partial").glob("*Release"):
+                    path.unlink()
             if error := apt_errors.update_error(result.errors, self._sources, self._netrc):
                 raise error
             if result.code != 0:
                 raise apt_errors.unknown_error(result.errors)
             self._require_architecture()
+            self._require_in_force()
         now = {(source.name, source.suite): source.date for source in self.dates()}
         for old in seen:
             date = now.get((old.name, old.suite))
@@ -189,6 +204,19 @@ class AptRoot:
             if path.name not in written:
                 path.unlink()
         _write(self._root / "status", "")
+
+    def _require_in_force(self) -> None:
+        for source in self._sources:
+            for suite in source.suites if source.valid_at else ():
+                at = source.valid_at if "T" in source.valid_at else f"{source.valid_at}T00:00:00Z"
+                fields = self._release(source, suite)
+                date, until = (_rfc3339(fields.get(name, "")) for name in ("Date", "Valid-Until"))
+                if not date or date > at or (until and until < at):
+                    span = f"of {date or 'no date'}" + (f" and was valid until {until}" if until else "")
+                    raise SourceError(
+                        f"source {source.name}: {suite}: its Release file was not in force at {at}: it is {span}",
+                        "`valid_at` is the time at which the archived mirror was what it is",
+                    )
 
     def _require_architecture(self) -> None:
         # apt leaves out in silence what a suite does not have for an architecture.

@@ -51,7 +51,11 @@ def apt_source(source: PackageSource, keyrings: Path) -> str:
     stanzas = []
     for suite in source.suites:
         components = "" if suite.endswith("/") else f"Components: {' '.join(source.components)}\n"
-        stanzas.append(f"Types: deb\nURIs: {source.mirrored}\nSuites: {suite}\n{components}Signed-By: {signed_by}\n")
+        # apt knows of no other time than now: `AptRoot.update` compares.
+        dates = "Check-Date: no\nCheck-Valid-Until: no\n" if source.valid_at else ""
+        stanzas.append(
+            f"Types: deb\nURIs: {source.mirrored}\nSuites: {suite}\n{components}{dates}Signed-By: {signed_by}\n"
+        )
     return "\n".join(stanzas)
 
 

@@ -20,6 +20,7 @@ class PackageSource:
         debs: a folder of .deb files, for a source without ``uri``.
         snapshot: an address where versions that the mirror has dropped can still be had; ``{date}`` in it stands for
             the time at which the suite was locked.
+        valid_at: when its suites must have been in force, in place of now.
         keyring: the file; None for a folder.
         keyring_name: as the definition says it.
     """
@@ -35,6 +36,7 @@ class PackageSource:
     priority: int | None = None
     debs: Path | None = None
     snapshot: str = ""
+    valid_at: str = ""
 
     def address(self, path: str) -> str:
         """Where a path below the source lies."""
@@ -81,7 +83,8 @@ class Facts:
 
 
 def fingerprint(facts: Facts) -> str:
-    """A hash by which a lock knows that its definition has changed; mirrors and paths do not count."""
+    """A hash by which a lock knows that its definition has changed; mirrors and paths do not count, nor when a source was
+    in force: that decides whether it is believed, not what it says."""
     sources = [
         [s.name, s.uri, s.suites, s.components, s.keyring_name, s.fingerprints, s.priority, _debs(s.debs)]
         for s in facts.sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ pytestmark = pytest.mark.integration
 
 
 def test_attesting_leaves_the_image_as_it_is(site: Site) -> None:
+    # An archived mirror's: no lock is stale for it.
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    site.edit("layers/tiny/layer.yaml", "keyring: key.gpg}", f'keyring: key.gpg, valid_at: "{at}"}}')
     who = ("-c", "user.name=T", "-c", "user.email=t@localhost")
     for words in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "x")):
         process.run(["git", "-C", site.folder, *words])
@@ -42,6 +46,7 @@ def test_attesting_leaves_the_image_as_it_is(site: Site) -> None:
     assert materials["app_1_all"]["digest"] == {"sha256": _sha256(deb)}
     assert materials["keyring key.gpg"]["digest"] == {"sha256": _sha256(site.folder / "layers/tiny/key.gpg")}
     assert materials["tiny stable"]["annotations"]["date"]
+    assert materials["tiny stable"]["annotations"]["validAt"] == at
     assert materials["lock of app/app"]["digest"]["sha256"] == site.image().labels["org.imgbuild.lock"][7:]
     assert statement["predicate"]["runDetails"]["metadata"]["startedOn"]
 

@@ -19,7 +19,11 @@ TIME = 1_000_000_000
 
 
 class AptRepo:
-    """A repository of some suites with a key of its own."""
+    """A repository of some suites with a key of its own.
+
+    Attributes:
+        by_hash: whether indexes are kept by their hashes too, the old ones beside the new (Acquire-By-Hash).
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class AptRepo:
         self.suites = suites
         self.architectures = architectures
         self.label = label
+        self.by_hash = False
         self.keyring = folder / "key.gpg"
         for suite in suites:
             for architecture in architectures:
@@ -158,12 +163,17 @@ class AptRepo:
             index = "\n".join(map(self._stanza, paths)).encode()
             where = f"main/binary-{architecture}/Packages"
             (folder / where).write_bytes(index)
+            if self.by_hash:
+                kept = (folder / where).parent / "by-hash/SHA256" / hashlib.sha256(index).hexdigest()
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_bytes(index)
             sums.append(f" {hashlib.sha256(index).hexdigest()} {len(index)} {where}\n")
         date = datetime.now(UTC) - age
         release = (
             f"Origin: test\nLabel: {self.label}\nSuite: {suite}\nCodename: {suite}\nDate: {format_datetime(date, usegmt=True)}\n"
             f"Valid-Until: {format_datetime(date + valid, usegmt=True)}\n"
-            f"Architectures: {' '.join(self.architectures)}\nComponents: main\nSHA256:\n{''.join(sums)}"
+            f"Architectures: {' '.join(self.architectures)}\nComponents: main\n"
+            f"{'Acquire-By-Hash: yes' + chr(10) if self.by_hash else ''}SHA256:\n{''.join(sums)}"
         )
         (folder / "Release").write_text(release)
         self._gpg("--yes", "--output", str(folder / "InRelease"), "--clearsign", str(folder / "Release"))

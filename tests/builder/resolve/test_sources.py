@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from builder.errors import ResolveError, SourceError, Unsatisfiable
 from builder.model.lock import Lock
 from builder.resolve import locking
 from builder.resolve.apt import AptRoot, Found
-from builder.resolve.facts import Facts, PackageSource
+from builder.resolve.facts import Facts, PackageSource, fingerprint
 from builder.tools import process
 from builder.tools.store import Store
 from tests.kit.apt_repo import AptRepo
@@ -140,6 +140,81 @@ def test_what_a_server_refuses_is_told(repo: AptRepo, tmp_path: Path, fault: Fau
         server.spoil("Release", fault)
         with pytest.raises(SourceError, match=message):
             apt(tmp_path, source(repo, uri=server.uri)).update()
+
+
+INDEX_FAULTS: Mapping[str, tuple[Fault, str]] = {
+    "gone": (Fault(status=404), "404"),
+    "an error": (Fault(status=500), "500"),
+    "cut off": (Fault(cut=20), "test: stable: "),
+    "cut off and said to be whole": (Fault(body=b"Package: nova\n"), "an index is not what the signed Release file says"),
+    "longer": (Fault(more=b"\nPackage: evil\n"), "an index is not what the signed Release file says"),
+    "other bytes": (Fault(body=b"x" * 300), "an index is not what the signed Release file says"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "message"), INDEX_FAULTS.values(), ids=INDEX_FAULTS)
+def test_an_index_that_a_server_gives_wrongly_is_told(
+    repo: AptRepo, tmp_path: Path, fault: Fault, message: str
+) -> None:
+    with HttpServer(repo.folder) as server:
+        root = apt(tmp_path, source(repo, uri=server.uri))
+        server.spoil("/Packages", fault)
+        with pytest.raises(SourceError, match="source test: stable: ") as raised:
+            root.update()
+        assert message in raised.value.message
+        assert raised.value.hint
+        server.mend()
+        assert resolved(root, "nova") == {"nova": ("1", "test", "stable")}
+
+
+def test_a_slow_server_is_waited_for(repo: AptRepo, tmp_path: Path) -> None:
+    with HttpServer(repo.folder) as server:
+        server.spoil("dists", Fault(pause=0.7))
+        assert resolved(apt(tmp_path, source(repo, uri=server.uri)), "nova") == {"nova": ("1", "test", "stable")}
+
+
+@pytest.mark.parametrize("by_hash", [False, True])
+def test_a_mirror_that_is_updated_while_it_is_read(repo: AptRepo, tmp_path: Path, by_hash: bool) -> None:
+    repo.by_hash = by_hash
+    repo.publish()
+    old = (repo.folder / "dists/stable/InRelease").read_bytes()
+    repo.add("nova", "3")
+    repo.publish()
+    with HttpServer(repo.folder) as server:
+        root = apt(tmp_path, source(repo, uri=server.uri))
+        server.spoil("InRelease", Fault(body=old))
+        if by_hash:
+            # The old index is still there, by its hash.
+            assert resolved(root, "nova") == {"nova": ("1", "test", "stable")}
+            assert server.asked("/by-hash/SHA256/")
+        else:
+            with pytest.raises(SourceError, match="an index is not what the signed Release file says") as raised:
+                root.update()
+            assert "try again" in raised.value.hint
+        server.mend()
+        assert resolved(root, "nova") == {"nova": ("3", "test", "stable")}
+
+
+def test_an_archived_mirror_is_held_against_the_time_of_its_archive(repo: AptRepo, tmp_path: Path) -> None:
+    repo.publish(timedelta(days=400))
+    then = datetime.now(UTC) - timedelta(days=396)
+    with pytest.raises(SourceError, match="has expired") as raised:
+        apt(tmp_path, source(repo)).update()
+    assert "`valid_at`" in raised.value.hint
+    for at in (then.strftime("%Y-%m-%d"), then.strftime("%Y-%m-%dT%H:%M:%SZ")):
+        assert resolved(apt(tmp_path, source(repo, valid_at=at)), "nova") == {"nova": ("1", "test", "stable")}
+    for days in (410, 380):
+        at = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
+        with pytest.raises(SourceError, match=f"test: stable: its Release file was not in force at {at}T.* until"):
+            apt(tmp_path, source(repo, valid_at=at)).update()
+    repo.tamper()
+    with pytest.raises(SourceError, match="was changed after it was signed"):
+        apt(tmp_path, source(repo, valid_at=then.strftime("%Y-%m-%d"))).update()
+
+
+def test_when_an_archive_was_in_force_makes_no_lock_stale(repo: AptRepo) -> None:
+    facts = [Facts(("base",), "amd64", (), False, False, (source(repo, valid_at=at),)) for at in ("", "2024-01-31")]
+    assert fingerprint(facts[0]) == fingerprint(facts[1])
 
 
 def test_a_host_that_does_not_answer_is_told(repo: AptRepo, tmp_path: Path) -> None:
