@@ -16,7 +16,7 @@ ROWS = (
     ("cli",),
     ("pipeline",),
     ("compare",),
-    ("resolve", "plan", "make", "propose", "attest", "file_differences", "validate"),
+    ("resolve", "plan", "make", "propose", "attest", "deploy", "file_differences", "validate"),
     ("contents",),
     ("transports",),
     ("formats", "tools"),

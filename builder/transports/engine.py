@@ -76,6 +76,17 @@ class Engine:
             raise EngineError(f"{self.kind} gives a damaged image: {error}") from None
         return StoredImage(name, stored.manifest, stored.config, stored.blobs, kept=False)
 
+    def config(self, name: str) -> dict[str, Any]:
+        """How an image runs: the member ``config`` of its OCI config, as the engine tells it.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found = self._find(name)
+        if found is None:
+            raise UsageError(f"{self.kind} has no image {name!r}", f"`{self.kind} images` lists what it has")
+        return dict(found.attrs.get("Config") or {})
+
     def load(self, image: Image, reference: str, reporter: Reporter) -> None:
         """Give it an image; layers that it has are not sent.
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builder.deploy import engine_words
+from builder.deploy.declared import Declared
 from tests.kit.engines import Engine, Podman
-
-SHORT = {"Ki": "k", "Mi": "m", "Gi": "g", "Ti": "t", "K": "k", "M": "m", "G": "g", "T": "t"}
 
 CAPABILITIES = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
@@ -29,99 +29,6 @@ CAPABILITIES = """
     MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
 """.split()  # noqa: SIM905
 """By number (linux/capability.h); docker 20.10 knows no newer ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What an image says of itself."""
-
-    reference: str
-    config: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, engine: Engine, reference: str) -> Declared:
-        """What an engine knows of an image."""
-        return cls(reference, json.loads(engine("image", "inspect", reference))[0]["Config"])
-
-    @property
-    def run(self) -> dict[str, Any]:
-        """How it runs, beside what OCI has fields for."""
-        return self._label("run")
-
-    @property
-    def files(self) -> dict[str, Any]:
-        """Where it expects configuration, with owner and mode."""
-        return self._label("config")
-
-    @property
-    def user(self) -> str:
-        """Numbers of the user and the group it runs as."""
-        return str(self.config["User"])
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Its ports by name."""
-        ports = self.run.get("ports", {})
-        return {name: port if isinstance(port, int) else port["port"] for name, port in ports.items()}
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """The names of its steps."""
-        start = "org.imgbuild.step."
-        return tuple(sorted(name.removeprefix(start) for name in self.config["Labels"] if name.startswith(start)))
-
-    def step(self, name: str) -> dict[str, Any]:
-        """A step by its name."""
-        return self._label(f"step.{name}")
-
-    @property
-    def grace(self) -> int:
-        """Seconds it may take to end."""
-        return seconds(self.run.get("stop_grace", "30s"))
-
-    def options(self, volumes: str, host: Path, step: str | None = None, *, podman: bool = False) -> list[str]:
-        """The options of ``docker run`` that give it what it declares.
-
-        Args:
-            volumes: what the names of its volumes begin with.
-            host: stands in for folders of the host that this machine does not have.
-            step: give what this step wants, too.
-            podman: as podman's ``run`` takes them.
-        """
-        run = self.run
-        told = self.step(step) if step else {}
-        platform, limits = run.get("platform", {}), run.get("limits", {})
-        words = ["--read-only", f"--stop-timeout={self.grace}"]
-        if platform.get("privileged"):
-            words += _privileged()
-        else:
-            words += ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
-            words += [f"--cap-add={name}" for name in platform.get("capabilities", ())]
-        words += ["--init"] if platform.get("reaper") else []
-        words += [f"--{space}=host" for space in platform.get("host", ())]
-        words += [f"--device={path}" for path in platform.get("devices", ())]
-        for path in platform.get("mounts", ()):
-            source = Path(path)
-            if not source.exists():
-                source = host / path.lstrip("/")
-                source.mkdir(parents=True, exist_ok=True)
-            words += ["--volume", f"{source}:{path}"]
-        words += [f"--group-add={number}" for number in run.get("groups", ())]
-        words += ["--user", told["user"]] if "user" in told else []
-        for name, value in told.get("env", {}).items():
-            words += ["--env", f"{name}={value}"]
-        for name, volume in run.get("volumes", {}).items():
-            words += ["--volume", f"{volumes}-{name}:{volume['path']}"]
-        for place in (*run.get("writable", ()), *told.get("writable", ())):
-            words += _empty(place, podman=podman)
-        words += [f"--memory={_size(limits['memory'])}"] if "memory" in limits else []
-        words += [f"--pids-limit={limits['pids']}"] if "pids" in limits else []
-        words += [f"--ulimit=nofile={limits['files']}"] if "files" in limits else []
-        return words
-
-    def _label(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.config["Labels"].get(f"org.imgbuild.{name}", "{}"))
-        return found
 
 
 @dataclass(slots=True)
@@ -145,7 +52,7 @@ class Site:
 
     def declared(self, reference: str) -> Declared:
         """What an image says of itself."""
-        return Declared.of(self.engine, reference)
+        return Declared(reference, json.loads(self.engine("image", "inspect", reference))[0]["Config"])
 
     def start(
         self,
@@ -169,8 +76,8 @@ class Site:
         declared = self.declared(reference)
         words = self._words(declared, name, env, config)
         words += ["--hostname", hostname or name] if "--network=host" not in words else []
-        for port in declared.ports.values() if "--network=host" not in words else ():
-            words += ["--publish", f"127.0.0.1::{port}"]
+        for port, protocol in declared.ports.values() if "--network=host" not in words else ():
+            words += ["--publish", f"127.0.0.1::{port}/{protocol}"]
         if declared.config.get("Healthcheck") and not isinstance(self.engine, Podman):
             words += ["--health-interval=1s"]  # the image's own check, asked more often
         container = self.engine("run", "--detach", *words, *options, reference).strip().splitlines()[-1]
@@ -224,16 +131,27 @@ class Site:
     ) -> list[str]:
         volumes = f"{self.name}-{name}"
         self._volumes |= {f"{volumes}-{volume}" for volume in declared.run.get("volumes", {})}
-        words = declared.options(volumes, self.folder / "host", step, podman=isinstance(self.engine, Podman))
+        kind: engine_words.Kind = "podman" if isinstance(self.engine, Podman) else "docker"
+        told = declared.step(step) if step else {}
+        words = []
+        for word in engine_words.confined(declared, kind, volumes, told):
+            words += _privileged() if word == "--privileged" else [self._there(word)]
         if "--network=host" not in words:
             words += ["--network", self.name, "--network-alias", name]
-        if isinstance(self.engine, Podman):
-            words += ["--read-only-tmpfs=false"]  # it would make more writable than is declared
         for variable, value in (env or {}).items():
             words += ["--env", f"{variable}={value}"]
         for path, text in (config or {}).items():
             words += ["--volume", f"{self._rendered(declared, name, path, text)}:{path}:ro"]
         return words
+
+    def _there(self, word: str) -> str:
+        """A folder of the host that this machine does not have is one of the site's."""
+        source, colon, path = word.partition(":")
+        if not colon or source != path or Path(source).exists():
+            return word
+        made = self.folder / "host" / path.lstrip("/")
+        made.mkdir(parents=True, exist_ok=True)
+        return f"{made}:{path}"
 
     def _rendered(self, declared: Declared, name: str, path: str, text: str) -> Path:
         told = declared.files[path]
@@ -279,8 +197,8 @@ class Running:
 
     def address(self, port: str) -> tuple[str, int]:
         """Where a port of it is published."""
-        number = self.declared.ports[port]
-        told = self.site.engine("port", self.container, str(number)).splitlines()[0]
+        number, protocol = self.declared.ports[port]
+        told = self.site.engine("port", self.container, f"{number}/{protocol}").splitlines()[0]
         host, _, published = told.strip().rpartition(":")
         return host, int(published)
 
@@ -348,12 +266,6 @@ class Running:
             return False
 
 
-def seconds(duration: str) -> int:
-    """A duration of the language, in whole seconds."""
-    number, unit = re.fullmatch(r"([0-9]+)(ms|s|m|h)", duration).groups()  # type: ignore[union-attr]
-    return int(number) * {"ms": 0, "s": 1, "m": 60, "h": 3600}[unit]
-
-
 def _privileged() -> list[str]:
     # A virtual machine or container may lack capabilities itself, and then engines cannot give all of them.
     told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -362,16 +274,3 @@ def _privileged() -> list[str]:
         return ["--privileged"]
     words = [f"--security-opt={name}=unconfined" for name in ("seccomp", "apparmor", "systempaths")]
     return [*words, "--cap-drop=ALL", *(f"--cap-add={name}" for at, name in enumerate(CAPABILITIES) if own >> at & 1)]
-
-
-def _empty(place: Mapping[str, Any], *, podman: bool) -> list[str]:
-    # podman 4 knows no owner of a tmpfs; a volume without a name has the owner and mode of the image's folder.
-    if podman:
-        return ["--volume", str(place["path"])]
-    size = f",size={_size(place['size'])}" if "size" in place else ""
-    return ["--tmpfs", f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{size}"]
-
-
-def _size(quantity: str) -> str:
-    number, unit = re.fullmatch(r"([0-9.]+)([KMGT]i?)?", quantity).groups()  # type: ignore[union-attr]
-    return f"{number}{SHORT[unit] if unit else ''}"

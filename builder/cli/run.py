@@ -1,0 +1,102 @@
+"""``imgbuild run``: an image as a container."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli.options import Common, common, written
+
+if TYPE_CHECKING:
+    from builder.pipeline.running import Kind
+
+
+@click.command("run")
+@click.argument("image", shell_complete=written)
+@click.argument("step", default="")
+@click.option("--engine", type=click.Choice(["docker", "podman"]), help="By default the one that answers.")
+@click.option("--name", default="", help="Of the container and its volumes; the image's own name if not given.")
+@click.option("--config", "configs", metavar="PATH=FILE", multiple=True, help="A file of the site's configuration.")
+@click.option("--env", "-e", "envs", metavar="NAME=VALUE", multiple=True, help="A variable of the site's.")
+@click.option(
+    "--publish", "-p", "ports", metavar="PORT[=NUMBER]", multiple=True,
+    help="Publish only these ports, by name; NUMBER is this machine's.",
+)  # fmt: skip
+@click.option("--network", default="", help="A network of the engine, where others find it by its name.")
+@click.option("--detach", "-d", is_flag=True, help="Do not wait for its end.")
+@click.option("--dry-run", is_flag=True, help="Print the command, run nothing.")
+@common
+def command(
+    common: Common, image: str, step: str, engine: str | None, name: str, configs: tuple[str, ...],
+    envs: tuple[str, ...], ports: tuple[str, ...], network: str, detach: bool, dry_run: bool,
+) -> None:  # fmt: skip
+    """Run an image, or a STEP of it, under docker or podman with what it declares, and nothing more.
+
+    IMAGE is named as for `inspect`; the engine is sent the layers that it lacks. The root is read-only, no capability
+    is left but the declared ones; volumes are called NAME-VOLUME and outlive the container. Ports are published on
+    127.0.0.1, under their own numbers. It ends with the exit code of the container.
+
+    \b
+    Examples:
+      imgbuild run mariadb init
+      imgbuild run mariadb -d
+      imgbuild run web --publish http=8080
+      imgbuild run keystone db-sync --config /etc/keystone/keystone.conf=keystone.conf
+    """
+    from builder.deploy.engine_words import Place
+    from builder.errors import UsageError
+    from builder.pipeline import running
+
+    files = {path: Path(file) for path, file in (_pair(one, "--config", "PATH=FILE") for one in configs)}
+    for file in files.values():
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+    kind, declared = running.offered(image, _kind(engine), common.store(), common.reporter())
+    published = (
+        dict(_port(one) for one in ports) if ports else {port: number for port, (number, _) in declared.ports.items()}
+    )
+    place = Place(
+        name or declared.title,
+        network,
+        published,
+        dict(_pair(one, "--env", "NAME=VALUE") for one in envs),
+        files,
+    )
+    options = ["--detach"] if detach and not step else ["--rm"]
+    options += ["--interactive", "--tty"] if not detach and sys.stdin.isatty() and sys.stdout.isatty() else []
+    found = running.command(kind, declared, place, step, options)
+    if dry_run:
+        print(shlex.join(found.shown()))
+        return
+    common.reporter().note(shlex.join(found.shown()))
+    sys.stdout.flush()
+    os.execv(found.program, [found.program, *found.words])
+
+
+def _kind(engine: str | None) -> Kind | None:
+    return "docker" if engine == "docker" else "podman" if engine == "podman" else None
+
+
+def _pair(text: str, option: str, form: str) -> tuple[str, str]:
+    from builder.errors import UsageError
+
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"{option} {text}: expected {form}")
+    return name, value
+
+
+def _port(text: str) -> tuple[str, int]:
+    from builder.errors import UsageError
+
+    name, equals, number = text.partition("=")
+    if equals and not (number.isdigit() and int(number) < 65536):
+        raise UsageError(
+            f"--publish {text}: {number!r} is no port", "say PORT=NUMBER, with PORT a name that the image declares"
+        )
+    return name, int(number or 0)

@@ -1,0 +1,1 @@
+"""Images → containers that run by what the images declare of themselves."""
