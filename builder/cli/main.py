@@ -27,6 +27,7 @@ COMMANDS = {
     "inspect": "Show the layers of an image and the packages in them.",
     "list": "List components, layer definitions and images.",
     "lock": "Resolve packages and write locks.",
+    "migrate": "Print what a definition says in place of a config.json of Kolla.",
     "outdated": "Show locked packages that have newer versions.",
     "plan": "Show which layers a build would make or reuse.",
     "provenance": "Print from what, how and when an image was built.",
