@@ -12,7 +12,7 @@ from builder.cli.options import Common, common, targets
 @click.argument("targets", nargs=-1, shell_complete=targets)
 @common
 def command(common: Common, targets: tuple[str, ...]) -> int:
-    """Read definitions and say everything that is wrong with them.
+    """Read definitions and say everything that is wrong with them, and what their locks bring that should be known.
 
     \b
     Examples:
@@ -20,22 +20,22 @@ def command(common: Common, targets: tuple[str, ...]) -> int:
       imgbuild check nova         one component, and what it stands on
       imgbuild check openstack    a layer definition, and what it stands on
     """
-    from dsl import checks
-    from dsl.errors import DefinitionError
+    from builder.pipeline import checking
 
     catalog = common.catalog()
-    problems = set() if targets else set(checks.check(catalog))
-    for target in targets:
-        try:
-            component = catalog.component(target)
-            definitions = (*component.shared, *component.images) if component else (catalog.definition(target),)
-            problems.update(checks.of(catalog, definitions, templates=True))
-        except DefinitionError as error:
-            problems.update(error.problems)
-    found = tuple(sorted(problems))
+    checked = checking.check(catalog, targets)
+    found = checked.problems
     if common.json:
-        output.print_json({"problems": [output.problem_data(problem) for problem in found]})
-    elif found:
+        output.print_json(
+            {
+                "problems": [output.problem_data(problem) for problem in found],
+                "notices": [output.problem_data(notice) for notice in checked.notices],
+            }
+        )
+        return 2 if found else 0
+    if checked.notices:
+        click.echo(output.problems_text(checked.notices, "notice"), err=True)
+    if found:
         click.echo(output.problems_text(found), err=True)
     elif targets:
         click.echo(f"{', '.join(targets)}: nothing wrong")

@@ -65,11 +65,11 @@ def problem_data(problem: Problem) -> dict[str, Any]:
     }
 
 
-def problems_text(problems: tuple[Problem, ...]) -> str:
+def problems_text(problems: tuple[Problem, ...], kind: str = "error") -> str:
     """Problems as people read them: place, message, source line with a caret, hint."""
     lines = []
     for problem in problems:
-        lines.append(f"{problem.place}: error: {problem.message}")
+        lines.append(f"{problem.place}: {kind}: {problem.message}")
         if problem.source_line.strip():
             source = problem.source_line.rstrip().replace("\t", " ")[:200]
             lines += [f"    {source}", "    " + " " * (min(problem.place.column, 200) - 1) + "^"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from builder.compare import view
 from builder.compare.view import Facts, View
 from builder.file_differences import FileDifference
-from builder.formats import deb
+from builder.formats import places
 from builder.make import leave_out
 from builder.make.leave_out import dpkg_cfg
 from builder.make.state_layer import RULE_FILE
@@ -52,7 +52,7 @@ class Expected:
         target = self.view.get(path, {}).get("target")
         seen = set()
         while target is not None:
-            path = deb.canonical(posixpath.normpath(posixpath.join("/", posixpath.dirname(path), target)))
+            path = places.canonical(posixpath.normpath(posixpath.join("/", posixpath.dirname(path), target)))
             if path not in self.view or path in seen:
                 return True
             seen.add(path)

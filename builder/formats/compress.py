@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import hashlib
 import lzma
+from functools import cache
 from typing import BinaryIO, Protocol, cast
 
 import zstandard
 from isal import igzip, isal_zlib
+
+from builder.errors import MakeError
 
 GZIP_LEVEL = 2
 ZSTD_LEVEL = 3
@@ -26,6 +30,9 @@ ERRORS: tuple[type[Exception], ...] = (
 )
 """What reading damaged bytes raises."""
 _GZIP_WINDOW = 31
+_SAMPLE = "".join(f"{number * number:x} {number % 251:o}/" for number in range(9000)).encode()
+_KNOWN = {"gzip": "bcd580284beafd67590d6a01426aa24d", "zstd": "66852a992eaef033e566f8e067a5d8bd"}
+"""What the sample becomes: half a SHA-256."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"BZh": "bzip2"}
 
 
@@ -46,11 +53,34 @@ def compressor(name: str) -> Compressor:
 
     Args:
         name: ``gzip`` (isal: its header carries neither name nor time) or ``zstd`` (one thread).
+
+    Raises:
+        MakeError: on this one they would be other bytes.
     """
+    made = _compressor(name)
+    _require_known_bytes(name)
+    return made
+
+
+def _compressor(name: str) -> Compressor:
     if name == "gzip":
         made: Compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
         return made
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
+
+
+@cache
+def _require_known_bytes(name: str) -> None:
+    # isal chooses code by what the processor can: without SSE 4.2 its hashes, and so the bytes, are other ones.
+    compressed = _compressor(name)
+    found = hashlib.sha256(compressed.compress(_SAMPLE) + compressed.flush()).hexdigest()
+    if found[:32] != _KNOWN[name]:
+        other = "zstd" if name == "gzip" else "gzip"
+        raise MakeError(
+            f"this machine compresses by {name} to other bytes than the rules say, so its layers would have other digests",
+            f"build on a processor with SSE 4.2 (x86-64-v2: any since 2009), say `defaults: {{compression: {other}}}`, "
+            "or see whether another version of the library is installed than pyproject.toml names",
+        )
 
 
 def of_media_type(media_type: str) -> str:

@@ -41,7 +41,6 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 """What reading a damaged package raises."""
 _WRONG: tuple[type[Exception], ...] = (*DAMAGE, ValueError, OverflowError)
-_MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +85,6 @@ def relation_names(relations: str) -> tuple[str, ...]:
     relation of a chain.
     """
     return tuple(_RELATION.findall(relations))
-
-
-def canonical(path: str) -> str:
-    """A path as layers spell it: relative, with merged ``/usr``, without ``./`` and a trailing slash.
-
-    Raises:
-        MakeError: it leads out of the root.
-    """
-    clean = posixpath.normpath("/" + path).lstrip("/")
-    if ".." in path.split("/") or "\0" in path or "\n" in path:
-        raise MakeError(f"{path!r} is no path of a package")
-    first, slash, _ = clean.partition("/")
-    return f"usr/{clean}" if slash and first in _MERGED else clean
-
-
-def merged_link(path: str) -> bool:
-    """Whether a canonical path is one of the links of merged ``/usr``."""
-    return path in _MERGED
 
 
 def control(file: BinaryIO, name: str) -> Control:

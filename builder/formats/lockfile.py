@@ -20,6 +20,7 @@ from builder.model.lock import (
     LockedGroup,
     LockedPackage,
     LockedSource,
+    LockedText,
     LockedUser,
     LockFile,
     Revision,
@@ -89,6 +90,8 @@ def section(lock: Lock) -> str:
     parts = [f"- name: {json.dumps(lock.name)}\n"]
     for name in ("architecture", "rules", "fingerprint", "stands_on"):
         parts.append(f"  {name}: {json.dumps(getattr(lock, name))}\n")
+    if lock.text:
+        parts.append(f"  text: {json.dumps([lock.text.version, lock.text.digest])}\n")
     parts.append(f"  bins: {lock.grouping.bins}\n  alone: {json.dumps(lock.grouping.alone)}\n")
     for name in ("sources", "packages", "users", "groups", "answers", "compiler", "clock", "built"):
         rows = getattr(lock, name)
@@ -143,6 +146,7 @@ def _lock(data: dict[str, Any]) -> Lock:
         clock=_rows(LockedPackage, data.get("clock", ())),
         answers=_rows(LockedAnswer, data.get("answers", ())),
         built=_rows(BuiltLayer, data.get("built", ())),
+        text=_rows(LockedText, [data["text"]])[0] if data.get("text") else None,
     )
 
 

@@ -1,8 +1,8 @@
 """Users and groups while configuring: every name gets the number that the lock gives it.
 
-Scripts make their users by adduser, which takes numbers from the pools of its configuration; so they do all
-that they usually do, home folders too. Names that come by sysusers.d or useradd, which know no pools, are there
-before any script runs.
+Scripts make their users by adduser, which takes numbers from the pools of its configuration, or by useradd, which is
+told them; so they do all that they usually do, home folders too. Names that come by sysusers.d are there before any
+script runs.
 """
 
 from __future__ import annotations
@@ -55,13 +55,12 @@ def gid_pool(plan: StateLayerPlan) -> str:
     return "".join(f"{group.name}:{group.gid}\n" for group in plan.groups)
 
 
-_BY_NUMBERLESS_TOOL = re.compile(r"\b(?:useradd|groupadd|systemd-sysusers)\b")
+_SYSUSERS = re.compile(r"\bsystemd-sysusers\b")
 _ADDUSER = re.compile(r"\b(?:adduser|addgroup)\b")
-_OWN_NUMBER = re.compile(r"--[ug]id[ =]|_[UG]ID=")
 
 
 def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
-    """The names that must be there before scripts run: those that adduser does not make."""
+    """The names that must be there before scripts run: those that systemd-sysusers makes, which no tool of ours stands for."""
     names: set[str] = set()
     for package in packages:
         for path in package.files:
@@ -70,9 +69,7 @@ def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
                 names |= _sysusers((package.tree / path).read_text(errors="replace"))
         for script in ("preinst", "postinst"):
             text = package.text(script)
-            # A script that gives adduser a number of its own knows better than any pool.
-            tool = _BY_NUMBERLESS_TOOL.search(text) and not _ADDUSER.search(text)
-            if tool or _OWN_NUMBER.search(text):
+            if _SYSUSERS.search(text) and not _ADDUSER.search(text):
                 names |= set(re.findall(r"[a-z_][a-z0-9_-]*", text))
     return frozenset(names)
 

@@ -12,7 +12,15 @@ from builder.formats.notes import PREFIX
 from builder.make.epoch import EPOCH
 from builder.model.digest import CacheKey
 from builder.model.image import Blobs, Image, Layer
-from builder.model.plan import FilesLayerPlan, ImagePlan, LayerPlan, MadeLayer, PackageLayerPlan, StateLayerPlan
+from builder.model.plan import (
+    FilesLayerPlan,
+    ImagePlan,
+    LayerPlan,
+    MadeLayer,
+    PackageLayerPlan,
+    RecordsLayerPlan,
+    StateLayerPlan,
+)
 
 _SHOWN = 6
 _LAST = 253402300799
@@ -46,7 +54,7 @@ def sentence(layer: LayerPlan) -> str:
 
 def _described(plan: LayerPlan, layer: Layer) -> Layer:
     kind = type(plan).__name__.removesuffix("LayerPlan").lower()
-    definition = plan.definition if not hasattr(plan, "state") else plan.state.definition
+    definition = plan.state.definition if isinstance(plan, RecordsLayerPlan) else plan.definition
     annotations = {f"{PREFIX}kind": kind, f"{PREFIX}definition": definition, f"{PREFIX}cache-key": str(plan.cache_key)}
     if isinstance(plan, PackageLayerPlan):
         annotations[f"{PREFIX}source-packages"] = " ".join(sorted({p.source_package for p in plan.packages}))

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from builder.errors import MakeError
-from builder.formats.deb import canonical
+from builder.formats.places import canonical
 from builder.tools.process import Child
 from builder.tools.sandbox import Sandbox
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats.deb import canonical, relation_names
+from builder.formats.deb import relation_names
+from builder.formats.places import canonical
 
 INFO = "var/lib/dpkg/info"
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)$")

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats.deb import canonical
+from builder.formats import places
 from builder.formats.tar import Entry, layer_writer
 from builder.make.epoch import EPOCH
 from builder.model.plan import FileEntry, FilesLayerPlan, MadeLayer
 from builder.tools.store import Store
 
-_LINKED = {"var/run": "run", "var/lock": "run/lock"}
-"""What Debian has links for: a folder of this name would take their place."""
-_STANDARD = frozenset(
-    "etc home opt run srv usr usr/bin usr/lib usr/libexec usr/local usr/sbin usr/share var var/cache var/lib var/log".split()  # noqa: SIM905
-)
-"""Folders of base-files that belong to root, 0755, everywhere."""
-
 
 def make(plan: FilesLayerPlan, store: Store) -> MadeLayer:
     """Make the layer; its tree ``files-KEY`` is then in the store too.
 
+    The store must know what the state that it lies on turned out to be, if it names one.
+
     Raises:
         MakeError: two of its paths are the same place.
     """
-    files = _placed(plan.files)
+    files = _placed(plan.files, _folders(plan, store))
     with layer_writer(store, plan.compression) as writer:
         for file in files:
             data = store.read(file.content) if file.content else b""
@@ -45,24 +39,31 @@ def make(plan: FilesLayerPlan, store: Store) -> MadeLayer:
     return made
 
 
-def _placed(files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
-    """Sorted by the paths that layers have, with the folders that they lie in as far as these are known.
+def _folders(plan: FilesLayerPlan, store: Store) -> dict[str, FileEntry]:
+    if plan.state is None:
+        return {}
+    state = store.made(plan.state.cache_key)
+    if state is None or state.status is None:
+        raise MakeError(f"the state of {plan.state.definition} has not been made")
+    return {folder.path: folder for folder in state.folders}
 
-    Engines differ in what they make of a folder that no entry names: docker's overlay has let everyone write to it.
+
+def _placed(files: Iterable[FileEntry], below: Mapping[str, FileEntry]) -> tuple[FileEntry, ...]:
+    """Sorted by the paths that layers have, with the folders that they lie in as these are below.
+
+    Engines make folders of their own of those that no entry names, and these hide the mode and owner of the ones below;
+    docker's overlay has let everyone write to them.
     """
     found: dict[str, FileEntry] = {}
     for file in files:
-        path = canonical(file.path)
-        path = next((new + path[len(old) :] for old, new in _LINKED.items() if f"{path}/".startswith(f"{old}/")), path)
+        path = places.placed(file.path)
         if path in found:
             raise MakeError(f"{found[path].path} and {file.path} are the same place", "name it once")
         found[path] = file
     for path in list(found):
-        while path := posixpath.dirname(path):
-            if path in _STANDARD:
-                found.setdefault(path, FileEntry(path, "folder", 0, 0, 0o755))
-            elif path in found and found[path].kind != "folder":
-                parent = found[path]
+        for folder in places.above(path):
+            parent = found.setdefault(folder, below.get(folder, FileEntry(folder, "folder", 0, 0, 0o755)))
+            if parent.kind != "folder":
                 raise MakeError(f"{parent.path} is a {parent.kind}, and something lies in it", "name only one of them")
     return tuple(replace(found[path], path=path) for path in sorted(found))
 
@@ -79,7 +80,6 @@ def _entry(file: FileEntry, size: int) -> Entry:
 
 def _unpack(tree: Path, file: FileEntry, store: Store) -> None:
     path = tree / file.path
-    path.parent.mkdir(parents=True, exist_ok=True)
     if file.kind == "link":
         path.symlink_to(file.target)
     elif file.kind == "folder":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from builder.errors import MakeError
-from builder.formats import deb
+from builder.formats import deb, places
 from builder.formats.tar import Entry, LayerWriter, layer_writer
 from builder.make import bytecode, dpkg_status, leave_out, payload
 from builder.make.dpkg_status import INFO, Stanza
@@ -268,7 +268,7 @@ class _Gathering:
 
     def _dangles(self, entry: Entry) -> bool:
         target = posixpath.normpath(posixpath.join("/", posixpath.dirname(entry.path), entry.target))
-        path = deb.canonical(target)
+        path = places.canonical(target)
         return path in self.left_out or leave_out.left_out(path, self.plan.leave_out, leads_on=True)
 
 

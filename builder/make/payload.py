@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from builder.errors import MakeError
-from builder.formats import deb
+from builder.formats import deb, places
 from builder.formats.tar import Entry, EntryType
 from builder.make import dpkg_status
 from builder.make.dpkg_status import INFO, Stanza
@@ -149,11 +149,11 @@ def entry_of(info: tarfile.TarInfo, package: LockedPackage) -> Entry:
         MakeError: no layer may have it.
     """
     try:
-        path = deb.canonical(info.name)
-        target = deb.canonical(info.linkname) if info.islnk() else info.linkname
+        path = places.canonical(info.name)
+        target = places.canonical(info.linkname) if info.islnk() else info.linkname
     except MakeError as error:
         raise MakeError(f"{package.name}: {error.message}", deb.BROKEN) from None
-    if info.isdir() and deb.merged_link(path):
+    if info.isdir() and places.merged_link(path):
         path = f"usr/{path}"
     if problem := _problem(info, path, target):
         shown = path if len(path) < 100 else f"{path[:50]}…{path[-30:]}"

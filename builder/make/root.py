@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats.deb import canonical
+from builder.formats.places import canonical
 
 
 class Root:

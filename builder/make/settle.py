@@ -5,18 +5,80 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats.deb import canonical
+from builder.formats import places
+from builder.formats.places import canonical
 from builder.make.dpkg_status import INFO, Unpacked, winner
+from builder.make.lowers import Lowers
 from builder.make.root import Root
-from builder.model.plan import StateLayerPlan
+from builder.model.plan import FileEntry, StateLayerPlan
 
 DIVERSIONS = "var/lib/dpkg/diversions"
 OVERRIDES = "var/lib/dpkg/statoverride"
+
+
+_PLAIN = (0, 0, 0o755)
+
+
+def _owned(path: str, place: str | Path) -> FileEntry | None:
+    try:
+        found = os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    mode = stat.S_IMODE(found.st_mode)
+    return FileEntry(path, "folder", found.st_uid, found.st_gid, mode) if stat.S_ISDIR(found.st_mode) else None
+
+
+def _is_plain(folder: FileEntry) -> bool:
+    return (folder.uid, folder.gid, folder.mode) == _PLAIN
+
+
+def folders(
+    new: Sequence[Unpacked], rest: Lowers, known: Mapping[str, FileEntry]
+) -> tuple[tuple[FileEntry, ...], frozenset[str]]:
+    """What dpkg leaves of folders of which packages say different things: those that are there, or the first package's.
+
+    Layers of packages have no order that knows of this, so the state brings these folders.
+
+    Args:
+        new: in the order in which dpkg unpacks them.
+        rest: the trees below all that is new.
+        known: the folders in there that are not root's with mode 0755.
+
+    Returns:
+        These folders; and the paths of all folders of new packages that are not root's with mode 0755.
+    """
+    first: dict[str, FileEntry] = {}
+    said: dict[str, set[FileEntry]] = defaultdict(set)
+    for package in new:
+        listed = {path: folder for path in package.files if (folder := _owned(path, f"{package.tree}/{path}"))}
+        for path, folder in listed.items():
+            first.setdefault(path, folder)
+            said[path].add(folder)
+        # A layer has entries for those too that the package does not name.
+        for name in {folder for path in package.files for folder in places.above(path)} - listed.keys():
+            said[name].add(FileEntry(name, "folder", *_PLAIN))
+    differing = []
+    unusual = set()
+    for path, all_said in said.items():
+        if path not in known and all(map(_is_plain, all_said)):
+            continue
+        unusual.add(path)
+        place = None if path in known else rest.find(path)
+        there = known.get(path) or (place and _owned(path, place)) or first.get(path)
+        if there and all_said != {there}:
+            differing.append(there)
+    return tuple(sorted(differing)), frozenset(unusual)
+
+
+def unusual(root: Lowers, paths: Iterable[str]) -> tuple[FileEntry, ...]:
+    """The folders among some paths that are not root's with mode 0755."""
+    found = (_owned(path, place) for path in sorted(set(paths)) if (place := root.find(path)))
+    return tuple(folder for folder in found if folder and not _is_plain(folder))
 
 
 def _equal(place: Path, source: Path) -> bool:

@@ -10,11 +10,11 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats import deb
+from builder.formats import deb, places
 from builder.make import (
     accounts,
     bytecode,
@@ -50,12 +50,14 @@ class _Inputs:
         new: the packages to be configured.
         old: those of the definitions below.
         rest: the trees below all that is new, the topmost first.
+        folders: those of the rest that are not root's with mode 0755, by path.
     """
 
     new: tuple[Unpacked, ...]
     old: tuple[Unpacked, ...]
     rest: tuple[Path, ...]
     status: tuple[Stanza, ...]
+    folders: Mapping[str, FileEntry]
 
 
 def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
@@ -80,19 +82,21 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
         top.mkdir(mode=0o755)
         below = Lowers((*_trees(inputs.new, store), *inputs.rest))
         before = (accounts.users(below.text("etc/passwd")), accounts.groups(below.text("etc/group")))
-        status, settled = _configure(plan, inputs, below, top, work, store)
+        differing, unusual = settle.folders(dpkg_status.in_order(inputs.new), Lowers(inputs.rest), inputs.folders)
+        status, settled = _configure(plan, inputs, differing, below, top, work, store)
         under = Lowers((top, *below.trees))
         after = (accounts.users(under.text("etc/passwd")), accounts.groups(under.text("etc/group")))
         if not plan.learn:
             accounts.check(plan, before, after)
         _finish(plan, top, stays_out)
         upper.clean(top, below, plan.generated, stays_out, settled)
+        folders = settle.unusual(under, (*inputs.folders, *unusual, *upper.folders(top)))
         layer = upper.layer(top, store, plan.compression)
         tree = store.folder("trees") / name
         if tree.exists():
             shutil.rmtree(tree)
         os.rename(top, tree)
-    made = MadeLayer(plan.cache_key, layer, store.add(status.encode(errors="surrogateescape")), *after)
+    made = MadeLayer(plan.cache_key, layer, store.add(status.encode(errors="surrogateescape")), *after, folders=folders)
     store.keep(made)
     return made
 
@@ -101,20 +105,29 @@ def _inputs(plan: StateLayerPlan, store: Store) -> _Inputs:
     new = tuple(_unpacked(package, store) for package in plan.packages)
     old: list[Unpacked] = []
     packages: list[Path] = []
-    states: list[Path] = []
+    above: list[Path] = []
+    files = plan.files_below
     for state in reversed(plan.chain()[:-1]):
         found = tuple(_unpacked(package, store) for package in state.packages)
         old += found
         packages += _trees(found, store)
-        states.append(_tree(f"state-{state.cache_key}", store))
-    files = [_tree(f"files-{layer.cache_key}", store) for layer in reversed(plan.files_below)]
+        # As in images: a definition's files lie on its state, and below the next one's.
+        own, files = files[len(state.files_below) :], state.files_below
+        above += [_tree(f"files-{layer.cache_key}", store) for layer in own]
+        above.append(_tree(f"state-{state.cache_key}", store))
     status: tuple[Stanza, ...] = ()
+    folders: dict[str, FileEntry] = {}
     if plan.below:
         made = store.made(plan.below.cache_key)
         if made is None or made.status is None:
             raise MakeError(f"the state of {plan.below.definition} has not been made")
         status = dpkg_status.parse(store.read(made.status).decode(errors="surrogateescape"))
-    return _Inputs(new, tuple(old), (*files, *states, *packages), status)
+        folders = {folder.path: folder for folder in made.folders}
+        for layer in plan.files_below[len(plan.below.files_below) :]:
+            for entry in layer.files:
+                if entry.kind == "folder":
+                    folders[places.placed(entry.path)] = replace(entry, path=places.placed(entry.path))
+    return _Inputs(new, tuple(old), (*above, *packages), status, folders)
 
 
 def _unpacked(package: LockedPackage, store: Store) -> Unpacked:
@@ -136,7 +149,13 @@ def _trees(packages: Sequence[Unpacked], store: Store) -> tuple[Path, ...]:
 
 
 def _configure(
-    plan: StateLayerPlan, inputs: _Inputs, below: Lowers, top: Path, work: Path, store: Store
+    plan: StateLayerPlan,
+    inputs: _Inputs,
+    folders: Sequence[FileEntry],
+    below: Lowers,
+    top: Path,
+    work: Path,
+    store: Store,
 ) -> tuple[str, Mapping[str, Path]]:
     tools = work / "tools"
     environment = make_tools(tools, plan, below, payload.together(plan.clock, store) if plan.clock else None)
@@ -149,6 +168,10 @@ def _configure(
     ):
         box.mount((tools, *below.trees), top)
         root = Root(box.root, f"configuring {plan.definition}")
+        brought = {folder.path: place for folder in folders if (place := below.find(folder.path)) and place.is_dir()}
+        for folder in folders:
+            if folder.path in brought:
+                _write(root, folder, store)
         for entry in plan.early_files:
             _write(root, entry, store)
         early = accounts.early_names(inputs.new)
@@ -170,7 +193,7 @@ def _configure(
         if hidden_before:
             box.mount((tools, *below.trees), top)
         _add_users(plan, root, early)
-        settled = dict(settle.owners(root, inputs.new, inputs.old))
+        settled = brought | dict(settle.owners(root, inputs.new, inputs.old))
         modules = _modules(root, settled, (*inputs.new, *inputs.old))
         if modules:
             bytecode.compile_in(box, tuple(modules.values()))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from datetime import UTC, datetime
 from pathlib import Path
 
-from builder.make import accounts
+from builder.make import accounts, numbered_tools
 from builder.make.epoch import EPOCH
 from builder.make.lowers import Lowers
 from builder.model.plan import StateLayerPlan
@@ -73,10 +74,20 @@ def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | 
     for parent in {tree / "usr/lib" for tree in below.trees} if python else set():
         for library in parent.glob("python3.*"):
             _write(folder, f"usr/lib/{library.name}/py_compile.py", _PY_COMPILE, 0o644)
+    # While numbers are learnt a new name may come before one that has its number: all take what is free.
+    _write(folder, numbered_tools.NUMBERS, "" if plan.learn else numbered_tools.numbers(plan), 0o644)
+    for path in numbered_tools.TOOLS:
+        program, name = below.find(path), posixpath.basename(path)
+        if program and program.is_symlink():
+            # addgroup is adduser by another name.
+            target = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), os.readlink(program)))
+            program = below.find(target.lstrip("/"))
+        if program and program.is_file() and not program.is_symlink():
+            _write(folder, f"{numbered_tools.FOLDER}/{name}", program.read_bytes(), 0o755)
+            _write(folder, path, numbered_tools.script(name), 0o755)
     conf = below.text("etc/adduser.conf")
     if conf:
         uid_pool, gid_pool = f"{POOLS}/uid", f"{POOLS}/gid"
-        # While numbers are learnt a new name may come before one that has its number, which adduser then would not give.
         _write(folder, uid_pool, "" if plan.learn else accounts.uid_pool(plan), 0o644)
         _write(folder, gid_pool, "" if plan.learn else accounts.gid_pool(plan), 0o644)
         _write(folder, "etc/adduser.conf", accounts.adduser_conf(conf, f"/{uid_pool}", f"/{gid_pool}"), 0o644)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from builder.formats.deb import canonical
+from builder.formats.places import canonical
 from builder.make.dpkg_status import Stanza, Unpacked
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats.deb import canonical
+from builder.formats.places import canonical
 from builder.formats.tar import Entry, EntryType, layer_writer
 from builder.make import left_behind
 from builder.make.epoch import EPOCH
@@ -35,7 +35,7 @@ def clean(
     Args:
         generated: absolute paths whose content is left out.
         stays_out: says of a relative path, and of whether it is a folder or link, if the definition's rules leave it out.
-        settled: relative paths that the state brings even if they are as in the trees below, and whose files they are.
+        settled: relative paths that the state brings even if they are as in the trees below, and where they are from.
     """
     empty = tuple(path.strip("/") + "/" for path in generated)
     gone: set[Path] = set()
@@ -63,7 +63,7 @@ def clean(
             if below is None or stays_out(relative, False):
                 path.unlink()
         elif folder:
-            _tidy_folder(path, found, below, by_rule)
+            _tidy_folder(path, found, below, by_rule, kept=relative in settled)
         elif below is not None and relative not in settled and _same(path, found, below):
             path.unlink()
         else:
@@ -71,6 +71,13 @@ def clean(
             os.utime(path, (EPOCH, _mtime(path, found, below)), follow_symlinks=False)
     _drop_dangling(upper, gone)
     _tidy_top(upper)
+
+
+def folders(upper: Path) -> Iterator[str]:
+    """The relative paths of its folders."""
+    for folder, folders_, _ in os.walk(upper):
+        for name in folders_:
+            yield os.path.relpath(os.path.join(folder, name), upper)
 
 
 def _deepest_first(upper: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -98,7 +105,7 @@ def _remove_folder(path: Path) -> None:
         os.utime(path, (EPOCH, EPOCH))
 
 
-def _tidy_folder(path: Path, found: os.stat_result, below: Path | None, out: bool) -> None:
+def _tidy_folder(path: Path, found: os.stat_result, below: Path | None, out: bool, *, kept: bool) -> None:
     opaque = is_opaque(path)
     if opaque and (below is None or not below.is_dir()):
         os.removexattr(path, OPAQUE)
@@ -108,7 +115,7 @@ def _tidy_folder(path: Path, found: os.stat_result, below: Path | None, out: boo
         if out:
             path.rmdir()
             return
-        if below is not None and below.is_dir() and not below.is_symlink():
+        if below is not None and below.is_dir() and not below.is_symlink() and not kept:
             old = below.lstat()
             if (old.st_mode, old.st_uid, old.st_gid) == (found.st_mode, found.st_uid, found.st_gid):
                 path.rmdir()

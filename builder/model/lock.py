@@ -76,6 +76,14 @@ class LockedAnswer:
     value: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LockedText:
+    """The version of a layer definition, and the digest of the text that it was given to."""
+
+    version: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Grouping:
     """How the packages of a definition fall into layers, by source package.
@@ -118,6 +126,7 @@ class Lock:
         clock: there too, the package whose library shows scripts the time of the rules (libfaketime); empty if the
             distribution has none.
         built: sorted by cache key; not part of the lock's digest.
+        text: of one of ``layers/``; not part of the lock's digest either.
     """
 
     name: str
@@ -134,6 +143,7 @@ class Lock:
     clock: tuple[LockedPackage, ...] = ()
     answers: tuple[LockedAnswer, ...] = ()
     built: tuple[BuiltLayer, ...] = ()
+    text: LockedText | None = None
 
     def needs(self, packages: frozenset[str]) -> bool:
         """Whether one of some packages, by sha256, is its own, its compiler's or its clock's."""

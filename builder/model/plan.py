@@ -79,12 +79,17 @@ class PackageLayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class FilesLayerPlan:
-    """A layer of the files that a definition itself brings (those that come after configuring)."""
+    """A layer of the files that a definition itself brings (those that come after configuring).
+
+    Attributes:
+        state: the state that it lies on, if it is needed to know the folders that the files lie in.
+    """
 
     cache_key: CacheKey
     definition: str
     files: tuple[FileEntry, ...]
     compression: str
+    state: StateLayerPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ class MadeLayer:
         layer: without annotations; an empty state has a layer too.
         status: of a state layer: digest of dpkg's status after it, a blob in the store.
         users, groups: of a state layer: all lines of passwd and group after it.
+        folders: of a state layer: the folders after it, of all below too, that are not root's with mode 0755, by the
+            paths that layers have.
         newest: of a package layer: the newest time among its packages, in seconds since 1970.
     """
 
@@ -160,6 +167,7 @@ class MadeLayer:
     users: tuple[LockedUser, ...] = ()
     groups: tuple[LockedGroup, ...] = ()
     newest: int = 0
+    folders: tuple[FileEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from builder.errors import StaleLock
 from builder.formats import lockfile
 from builder.model.lock import RULES, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
 from builder.model.plan import ImagePlan
-from builder.pipeline import making, packages
+from builder.pipeline import making, packages, reviewing
 from builder.pipeline.edges import Edges
 from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
@@ -21,6 +21,7 @@ from builder.resolve.facts import fingerprint
 from builder.resolve.locking import LockDiff
 from builder.tools import files as files_
 from dsl.catalog import Catalog, Definition
+from dsl.errors import Problem
 
 Locks = Mapping[str, Lock]
 """Locks by the key of their definition."""
@@ -172,11 +173,23 @@ def lock(
             made = _locked(
                 catalog, definition, before, locks, apt, edges, update=update and moving, regroup=regroup and moving
             )
+        if not definition.foreign:
+            made = replace(made, text=reviewing.kept(definition, before))
         locks[definition.key] = made
         difference = locking.difference(before.packages if before else (), made.packages)
         changes.append(LockChange(definition.name, definition.lock_path, made, difference))
     _write(catalog, selection, old, locks, edges)
+    for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
+        edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
     return tuple(changes)
+
+
+def _new_sudo(selection: Selection, old: Locks, locks: Locks) -> tuple[Problem, ...]:
+    # Of what was there before `check` tells.
+    changed = (
+        one for one in selection.definitions if one.key not in old or old[one.key].packages != locks[one.key].packages
+    )
+    return tuple(reviewing.sudo(changed, locks))
 
 
 class _Indexes:

@@ -114,9 +114,9 @@ def _bring(plan: LayerPlan, known: BuiltLayer, places: tuple[Blobs, ...], store:
 
 
 def _with_needed(plan: LayerPlan, store: Store) -> tuple[LayerPlan, ...]:
-    # A state is computed on the unpacked states and files below it, a records layer on a state's status.
+    # A state is computed on the unpacked states and files below it, records and some files on what a state left.
     needed: list[LayerPlan] = []
-    if isinstance(plan, RecordsLayerPlan):
+    if isinstance(plan, RecordsLayerPlan | FilesLayerPlan) and plan.state:
         state = store.made(plan.state.cache_key)
         # A state that was brought from a layout comes without its status.
         if state is None or state.status is None:
@@ -124,7 +124,9 @@ def _with_needed(plan: LayerPlan, store: Store) -> tuple[LayerPlan, ...]:
     if isinstance(plan, StateLayerPlan):
         if plan.below and not _usable(plan.below, store):
             needed += _with_needed(plan.below, store)
-        needed += [files for files in plan.files_below if store.tree(f"files-{files.cache_key}") is None]
+        for files in plan.files_below:
+            if store.tree(f"files-{files.cache_key}") is None:
+                needed += _with_needed(files, store)
     return (*needed, plan)
 
 
@@ -167,7 +169,8 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
         match plan:
             case FilesLayerPlan():
                 title = f"files of {plan.definition}"
-                tasks.append(Task(plan.cache_key, title, files_layer.make, (plan, store)))
+                below = frozenset({plan.state.cache_key}) if plan.state else frozenset()
+                tasks.append(Task(plan.cache_key, title, files_layer.make, (plan, store), below))
             case StateLayerPlan():
                 needs = {tree_makers[p.sha256] for s in plan.chain() for p in s.packages if p.sha256 in tree_makers}
                 needs |= {files.cache_key for files in plan.files_below}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from builder.errors import UsageError
+from builder.formats import places
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import RULES, Lock, LockedAnswer, LockedGroup, LockedUser, Revision
 from builder.model.plan import (
@@ -130,21 +131,32 @@ def parts(
             packages = package_layers(here, compression)
             last = learn and depth == len(chain)
             state = _state(here, found, packages, contents, compression, learn=last)
-            part = Part(locked, packages, state, files_layer(here, contents, compression))
+            part = Part(locked, packages, state, files_layer(here, contents, compression, state))
         found.append(part)
     return tuple(found)
 
 
-def files_layer(chain: Sequence[Locked], contents: Contents, compression: str) -> FilesLayerPlan | None:
-    """The files layer of the chain's last definition; None if it brings no files."""
+def files_layer(
+    chain: Sequence[Locked], contents: Contents, compression: str, state: StateLayerPlan
+) -> FilesLayerPlan | None:
+    """The files layer of the chain's last definition, which lies on its state; None if it brings no files."""
     numbers = accounts.numbers(tuple(x.lock for x in chain))
     entries = file_entries(chain[-1], numbers, contents)
     if not entries:
         return None
+    # Files of which it is known what they lie in do not depend on any package.
+    paths = {places.placed(entry.path) for entry in entries}
+    known = all(folder in places.STANDARD | paths for path in paths for folder in places.above(path))
     key = CacheKey.of(
-        "files", {"rules": RULES, "files": [_plain(entry) for entry in entries], "compression": compression}
+        "files",
+        {
+            "rules": RULES,
+            "files": [_plain(entry) for entry in entries],
+            "compression": compression,
+            "state": None if known else state.cache_key,
+        },
     )
-    return FilesLayerPlan(key, chain[-1].lock.name, entries, compression)
+    return FilesLayerPlan(key, chain[-1].lock.name, entries, compression, None if known else state)
 
 
 def images(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import BinaryIO
 
-from builder.formats import deb
+from builder.formats import deb, places
 
 _READ = (
     "usr/lib/systemd/system/", "usr/lib/sysusers.d/", "usr/lib/tmpfiles.d/", "etc/",
@@ -51,14 +51,14 @@ def read(file: BinaryIO, name: str) -> PackageFiles:
     with deb.payload(file, name) as entries:
         for info, stream in entries:
             try:
-                path = deb.canonical(info.name)
+                path = places.canonical(info.name)
             except ValueError:
                 continue
             if info.isdir() and path.startswith(("var/", "etc/")):
                 folders.append("/" + path)
             elif info.issym() and path.startswith(_PROGRAMS[:2]):
                 target = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), info.linkname))
-                programs[path] = "/" + deb.canonical(target)
+                programs[path] = "/" + places.canonical(target)
             elif info.isreg():
                 wanted = path.startswith(_READ) and info.size <= _MAX_TEXT
                 runs = bool(info.mode & 0o111) and path.startswith(_PROGRAMS)

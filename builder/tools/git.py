@@ -37,8 +37,7 @@ def origin(folder: Path, files: Sequence[Path]) -> Origin | None:
     mine = [os.path.relpath(file, folder) for file in files if file.is_relative_to(folder)]
 
     def git(*words: str, check: bool = True) -> str:
-        safe = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
-        return process.run(["git", "-C", folder, *safe, *words], env=_ENVIRONMENT, timeout=60, check=check).text.strip()
+        return _run(folder, *words, check=check).text.strip()
 
     try:
         commit = git("rev-parse", "--verify", "HEAD")
@@ -46,6 +45,22 @@ def origin(folder: Path, files: Sequence[Path]) -> Origin | None:
         return Origin(url, commit, bool(mine) and bool(git("status", "--porcelain", "--", *mine)))
     except (process.ProgramFailed, FileNotFoundError, TimeoutError):
         return None
+
+
+def at_head(file: Path) -> str | None:
+    """A file's text in the commit that its folder is at, empty if it is not in there; None if there is no commit, or no git."""
+
+    try:
+        _run(file.parent, "rev-parse", "--verify", "HEAD")
+        found = _run(file.parent, "show", f"HEAD:./{file.name}", check=False)
+        return found.text if found.code == 0 else ""
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return None
+
+
+def _run(folder: Path, *words: str, check: bool = True) -> process.Result:
+    safe = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
+    return process.run(["git", "-C", folder, *safe, *words], env=_ENVIRONMENT, timeout=60, check=check)
 
 
 def checkout(url: str, ref: str | None, commit: str, store: Store) -> Path:

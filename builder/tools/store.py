@@ -29,7 +29,7 @@ from builder.errors import SandboxError
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
 from builder.model.lock import LockedGroup, LockedUser
-from builder.model.plan import MadeLayer
+from builder.model.plan import FileEntry, MadeLayer
 from builder.tools import rootless
 
 
@@ -124,7 +124,8 @@ class Store:
             return None
         users = tuple(LockedUser(**user) for user in data.get("users", ()))
         groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
-        return MadeLayer(key, layer, status, users, groups, data.get("newest", 0))
+        folders = tuple(FileEntry(path, "folder", *numbers) for path, *numbers in data.get("folders", ()))
+        return MadeLayer(key, layer, status, users, groups, data.get("newest", 0), folders)
 
     def keep(self, made: MadeLayer) -> None:
         """Remember what a layer plan turned out to be; its bytes must be here."""
@@ -140,6 +141,7 @@ class Store:
                 "status": made.status,
                 "users": [asdict(user) for user in made.users],
                 "groups": [asdict(group) for group in made.groups],
+                "folders": [[folder.path, folder.uid, folder.gid, folder.mode] for folder in made.folders],
             }
         self.write_file(self._folder("layers") / f"{made.cache_key}.json", json.dumps(data).encode())
 

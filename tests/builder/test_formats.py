@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import MakeError
-from builder.formats import deb, lockfile
+from builder.formats import deb, lockfile, places
 from builder.formats.tar import Entry, layer_writer
 from builder.model.digest import Digest
 from builder.model.lock import Grouping, Lock, LockedPackage, LockedSource, LockedUser, LockFile, Revision
@@ -71,13 +71,13 @@ def test_headers_name_nobody(tmp_path: Path) -> None:
     ],
 )
 def test_paths_are_merged(path: str, expected: str) -> None:
-    assert (deb.canonical(path) or ".") == expected
+    assert (places.canonical(path) or ".") == expected
 
 
 @pytest.mark.parametrize("path", ["../x", "./a/../../x", "a\nb", "a\0b"])
 def test_paths_that_lead_out_are_refused(path: str) -> None:
     with pytest.raises(MakeError, match="no path"):
-        deb.canonical(path)
+        places.canonical(path)
 
 
 def test_relations_give_names() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from builder import contents
 from builder.contents import LayerContents
-from builder.formats.deb import canonical
+from builder.formats.places import canonical
 from builder.model.image import Image
 from builder.tools.process import run
 from builder.transports import oci_layout
@@ -25,7 +25,7 @@ from tests.kit.project import Run, imgbuild, project
 
 PROGRAMS = """
     sh cat chmod chown cp cut id ln ls mkdir mv rm rmdir sleep sort tar touch true diff find grep sed head readlink stat
-    hostname dpkg dpkg-deb dpkg-divert dpkg-query dpkg-split dpkg-statoverride dpkg-trigger update-alternatives
+    getopt hostname dpkg dpkg-deb dpkg-divert dpkg-query dpkg-split dpkg-statoverride dpkg-trigger update-alternatives
     ldconfig start-stop-daemon setcap
 """.split()  # noqa: SIM905
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.formats.deb import canonical
+from builder.formats.places import canonical
 from builder.tools.process import run
 
 

@@ -41,7 +41,7 @@ def test_folders_above_are_named_and_paths_are_those_of_layers(tmp_path: Path) -
         found = {info.name: (info.mode, info.uid) for info in archive}
     assert found == {
         "run": (0o755, 0), "run/x": (0o750, 7), "usr": (0o755, 0), "usr/bin": (0o755, 0), "usr/bin/y": (0o777, 0),
-        "usr/lib": (0o755, 0),
+        "usr/lib": (0o755, 0), "usr/lib/udev": (0o755, 0), "usr/lib/udev/rules.d": (0o755, 0),
         "usr/lib/udev/rules.d/x": (0o644, 0), "var": (0o755, 0), "var/lib": (0o755, 0), "var/lib/x": (0o750, 7),
     }  # fmt: skip
     tree = store.tree(f"files-{made.cache_key}")
