@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from builder.formats import layer_reader, untar
-from builder.formats.places import canonical, relation_names
+from builder.formats.deb import relation_names
+from builder.formats.places import canonical
 from builder.make.dpkg_status import Stanza, parse
 from builder.model.image import Image
 from builder.model.lock import Lock
