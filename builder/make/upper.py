@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import MakeError
+from builder.formats import berkeley_db
 from builder.formats.places import canonical
 from builder.formats.tar import Entry, EntryType, layer_writer
 from builder.make import left_behind
@@ -68,6 +69,8 @@ def clean(
             path.unlink()
         else:
             _strip(path)
+            if stat.S_ISREG(found.st_mode) and below is None:
+                _forget_chance(path, relative)
             os.utime(path, (EPOCH, _mtime(path, found, below)), follow_symlinks=False)
     _drop_dangling(upper, gone)
     _tidy_top(upper)
@@ -164,6 +167,15 @@ def _mtime(path: Path, found: os.stat_result, below: Path | None) -> int:
         if stat.S_ISREG(found.st_mode) and _same_content(path, found, below, old):
             return int(old.st_mtime)
     return EPOCH
+
+
+def _forget_chance(path: Path, relative: str) -> None:
+    with path.open("rb") as file:
+        head = file.read(berkeley_db.HEAD)
+        if not berkeley_db.has_id(head):
+            return
+        data = head + file.read()
+    path.write_bytes(berkeley_db.with_constant_id(data, relative))
 
 
 def _strip(path: Path) -> None:
