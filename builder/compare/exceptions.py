@@ -91,3 +91,13 @@ def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
 def _expression(pattern: str) -> str:
     parts = re.split(r"(\*\*|\*)", pattern)
     return "".join({"**": ".*", "*": "[^/]*"}.get(part) or re.escape(part) for part in parts)
+
+
+def table(rules: Iterable[Exception_]) -> str:
+    """A list as the document shows it."""
+    lines = ["| what | paths | may be | reason |", "|---|---|---|---|"]
+    for rule in rules:
+        paths = " ".join(f"`{path}`" for path in rule.paths)
+        may = ", ".join(sorted(rule.may)) + (f" ({rule.type})" if rule.type else "")
+        lines.append(f"| {rule.name} | {paths} | {may} | {rule.reason} |")
+    return "".join(f"{line}\n" for line in lines)

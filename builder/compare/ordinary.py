@@ -20,7 +20,7 @@ from builder.make.epoch import EPOCH
 from builder.make.leave_out import dpkg_cfg
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
-from builder.model.plan import FileEntry, StateLayerPlan
+from builder.model.plan import FileEntry, LeaveOutRules, StateLayerPlan
 from builder.tools import process, sandbox_init
 from builder.tools.store import Store
 
@@ -32,10 +32,10 @@ import os, runpy, sys
 runpy.run_path(sys.argv[1])["name_machine"]()
 os.execvp(sys.argv[2], sys.argv[2:])
 """
-_TAIL = 40
+_TAIL = 15
 
 
-def install(state: StateLayerPlan, store: Store, folder: Path) -> Path:
+def install(state: StateLayerPlan, store: Store, folder: Path, log: Path) -> Path:
     """Install the packages of a chain.
 
     To be called where files can have all owners.
@@ -43,6 +43,7 @@ def install(state: StateLayerPlan, store: Store, folder: Path) -> Path:
     Args:
         state: the topmost of the chain; the store has its packages and files.
         folder: an empty one.
+        log: where all goes that is said.
 
     Returns:
         The tar of the root.
@@ -80,17 +81,31 @@ def install(state: StateLayerPlan, store: Store, folder: Path) -> Path:
         done = process.run(argv, env=environment, check=False)
     except FileNotFoundError as error:
         raise CompareError(f"{error.filename} is not installed", HINT) from None
+    log.write_bytes(done.stdout + done.stderr)
     if done.code:
-        said = "\n".join(done.errors.splitlines()[-_TAIL:])
         raise CompareError(
-            f"{PROGRAM} ended with {done.code}: the packages cannot be installed the ordinary way\n{said}"
+            f"{PROGRAM} ended with {done.code}: the packages cannot be installed the ordinary way\n{_why(done.errors)}",
+            f"all that it said is in {log}",
         )
     return tar
 
 
+def _why(said: str) -> str:
+    """What was said before the first package failed; if none did, at the end."""
+    lines = said.splitlines()
+    first = next(
+        (number for number, line in enumerate(lines) if line.startswith("dpkg: error processing")), len(lines) - 1
+    )
+    return "\n".join(lines[max(first - _TAIL, 0) : first + 2])
+
+
 def options(state: StateLayerPlan) -> tuple[str, ...]:
-    """What dpkg is told, as its configuration has it."""
-    return ("force-unsafe-io", "force-confold", "force-confdef", *dpkg_cfg(state.leave_out).splitlines())
+    """What dpkg is told, as its configuration has it: of what is left out, that which all definitions of the chain do."""
+    chain = [part.leave_out for part in state.chain()]
+    kinds = frozenset(chain[0].kinds).intersection(*(rules.kinds for rules in chain))
+    keep = {path for rules in chain for path in rules.keep}
+    lines = dpkg_cfg(LeaveOutRules(tuple(sorted(kinds)), tuple(sorted(keep)))).splitlines()
+    return ("force-unsafe-io", "force-confold", "force-confdef", *(line for line in lines if not line.startswith("#")))
 
 
 def setup_hook() -> str:

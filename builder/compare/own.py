@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from builder.compare import view
 from builder.compare.view import Facts, View
 from builder.file_differences import FileDifference
-from builder.formats import places
 from builder.make import leave_out
 from builder.make.leave_out import dpkg_cfg
 from builder.make.state_layer import RULE_FILE
@@ -17,7 +16,8 @@ from builder.model.plan import FileEntry, FilesLayerPlan, ImagePlan, LeaveOutRul
 from builder.tools.store import Store
 
 GENERATED = "initial data, left out as the definition says"
-LEFT_OUT = "kinds of files that the definition leaves out, where a script wrote them"
+LEFT_OUT = "kinds of files that the definition leaves out, where dpkg does not"
+_HOPS = 40
 Names = tuple[Mapping[int, str], Mapping[int, str]]
 
 
@@ -49,15 +49,32 @@ class Expected:
 
     def dangling(self, path: str) -> bool:
         """Whether a path is a link that leads nowhere in the ordinary way's root."""
-        target = self.view.get(path, {}).get("target")
-        seen = set()
-        while target is not None:
-            path = places.canonical(posixpath.normpath(posixpath.join("/", posixpath.dirname(path), target)))
-            if path not in self.view or path in seen:
-                return True
-            seen.add(path)
-            target = self.view[path].get("target")
-        return False
+        return "target" in self.view.get(path, {}) and _place(self.view, path) is None
+
+
+def _place(view: View, path: str) -> str | None:
+    """Where a path leads through all links of a root; None if nowhere."""
+    todo, done, hops = path.split("/")[::-1], "", 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = posixpath.dirname(done)
+            continue
+        place = f"{done}/{part}".lstrip("/")
+        if place not in view:
+            return None
+        if view[place].get("type") != "link":
+            done = place
+            continue
+        hops += 1
+        if hops > _HOPS:
+            return None
+        target = view[place]["target"]
+        done = "" if target.startswith("/") else done
+        todo += target.split("/")[::-1]
+    return done
 
 
 def expected(ordinary: View, image: View, plan: ImagePlan, names: Names, store: Store) -> Expected:

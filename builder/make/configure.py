@@ -77,6 +77,17 @@ def preinst(sandbox: Sandbox, root: Root, package: Unpacked) -> None:
         raise _failed(package.name, "preinst", f"its preinst ended with {outcome.code}", outcome)
 
 
+def packages(sandbox: Sandbox, names: Sequence[str]) -> None:
+    """Configure some packages that are unpacked, before others.
+
+    Raises:
+        ConfigureError: a script failed.
+    """
+    outcome = sandbox.run([*DPKG, "--configure", *names])
+    if outcome.code:
+        raise _error(outcome)
+
+
 def all_packages(sandbox: Sandbox, status: Callable[[], str], packages: Sequence[Unpacked]) -> None:
     """Configure every package that is unpacked, and run the triggers.
 

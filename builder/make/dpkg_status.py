@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -263,6 +263,43 @@ def essential(packages: Sequence[Unpacked]) -> frozenset[str]:
             found.add(name)
             todo += needs(by_name[name].control)
     return frozenset(found)
+
+
+def before_preinst(
+    package: Unpacked, packages: Sequence[Unpacked], known: Container[str], configured: Container[str]
+) -> tuple[str, ...]:
+    """What must be configured before a package's preinst runs: what it pre-depends on, and all that this needs (policy 7.2).
+
+    Args:
+        packages: those that are being configured, the package among them.
+        known: names of those whose preinst has run, or that have none.
+        configured: names of those that need nothing done any more.
+
+    Returns:
+        Names, without those that need something that is not ready itself.
+    """
+    first = needs(package.control, ("Pre-Depends",))
+    if not first:
+        return ()
+    by_name = {found.name: found for found in sorted(packages, key=lambda p: p.name)}
+    for found in packages:
+        for name in needs(found.control, ("Provides",)):
+            by_name.setdefault(name, found)
+    inner = {
+        found.name: {by_name[name].name for name in needs(found.control) if name in by_name} - {found.name}
+        for found in packages
+    }
+    wanted: set[str] = set()
+    todo = [by_name[name].name for name in first if name in by_name]
+    while todo:
+        name = todo.pop()
+        if name not in wanted and name not in configured:
+            wanted.add(name)
+            todo += inner[name]
+    ready = {name for name in wanted if name in known and name != package.name}
+    while unready := {name for name in ready if any(n not in ready and n not in configured for n in inner[name])}:
+        ready -= unready
+    return tuple(sorted(ready))
 
 
 def checksum(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 from builder.model.plan import LeaveOutRules
@@ -40,6 +41,10 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALWAYS_KEPT = ("/usr/share/doc/*/copyright",)
 """Licenses travel with what they are for."""
 
+WANTED_BY_SCRIPTS = frozenset({"init-scripts", "tests"})
+"""Kinds that dpkg itself must not leave out: scripts fail without them (update-rc.d; py3compile, without a module that its
+package lists)."""
+
 _WILDCARD = re.compile(r"[*?\[\\]")
 _UNMERGED = re.compile(r"/usr/(?:bin|sbin|lib)/(?!python3)")
 
@@ -60,10 +65,17 @@ def left_out(path: str, rules: LeaveOutRules, *, leads_on: bool = False) -> bool
 
 def dpkg_cfg(rules: LeaveOutRules) -> str:
     """The rules for ``/etc/dpkg/dpkg.cfg.d``: dpkg in the image leaves out the same."""
-    excludes, includes = _lists(rules)
+    excludes, includes = _lists(for_dpkg(rules))
     lines = [f"path-exclude={spelt}\n" for pattern in excludes for spelt in _spellings(pattern)]
     lines += [f"path-include={spelt}\n" for pattern in includes for spelt in _spellings(pattern)] if excludes else []
-    return "".join(lines)
+    # Told all the same: layers lack them.
+    wanted = [pattern for kind in rules.kinds if kind in WANTED_BY_SCRIPTS for pattern in KINDS[kind]]
+    return "".join((*lines, *(f"# path-exclude={pattern}\n" for pattern in wanted)))
+
+
+def for_dpkg(rules: LeaveOutRules) -> LeaveOutRules:
+    """The rules that dpkg can hold, too."""
+    return replace(rules, kinds=tuple(kind for kind in rules.kinds if kind not in WANTED_BY_SCRIPTS))
 
 
 def _spellings(pattern: str) -> tuple[str, ...]:

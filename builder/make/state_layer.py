@@ -181,9 +181,21 @@ def _configure(
             configure.command(box, ["debconf-set-selections"], "debconf", lines.encode())
         base = dpkg_status.essential(inputs.new) if plan.below is None else frozenset()
         hidden_before = False
+        waiting = {package.name for package in ordered if "preinst" in package.members}
+        configured: set[str] = set()
         for package in ordered:
-            if "preinst" not in package.members:
+            if package.name not in waiting:
                 continue
+            known = {other.name for other in ordered} - waiting
+            # In an empty root there is nothing yet by which anything could be configured.
+            first = dpkg_status.before_preinst(package, ordered, known, configured) if plan.below else ()
+            if first:
+                if hidden_before:
+                    box.mount((tools, *below.trees), top)
+                    hidden_before = False
+                configure.packages(box, first)
+                configured |= set(first)
+            waiting.discard(package.name)
             hide = package.name not in base
             if hide or hidden_before:
                 trees = (tree for tree in below.trees if not (hide and tree == package.tree))
@@ -206,8 +218,9 @@ def _configure(
         for name, path in plan.alternatives:
             configure.command(box, ["update-alternatives", "--quiet", "--set", name, path], f"alternative {name}")
         names = {package.name for package in inputs.new}
+        rules = leave_out.for_dpkg(plan.leave_out)
         status = (
-            dpkg_status.without_left_out(stanza, lambda path: leave_out.left_out(path, plan.leave_out))
+            dpkg_status.without_left_out(stanza, lambda path: leave_out.left_out(path, rules))
             if stanza.package in names
             else stanza
             for stanza in dpkg_status.parse(root.read(f"{ADMIN}/status"))

@@ -152,7 +152,9 @@ def _compare(
     rootless.require()
     with edges.store.temporary_folder() as folder:
         try:
-            tar = rootless.call(ordinary.install, state, edges.store, folder)
+            tar = rootless.call(
+                ordinary.install, state, edges.store, folder, edges.store.log(f"compare-{plan.image}-{plan.tag}")
+            )
             edges.reporter.step(f"comparing {plan.image}:{plan.tag}")
             translations = "locales" not in state.leave_out.kinds
             left = view.of(tree.of_tar(tar, view.wanted), translations=translations)

@@ -23,7 +23,7 @@ from dsl.errors import ImgbuildError
 Status = Literal["ok", "missing", "optional"]
 PROGRAMS = {"apt-get": "apt", "dpkg-deb": "dpkg"}
 """What every build wants, and the package that has it."""
-OPTIONAL = {"git": "definitions from git (`uses:`)"}
+OPTIONAL = {"git": "definitions from git (`uses:`)", "mmdebstrap": "`imgbuild compare`"}
 VERIFIERS = ("gpgv", "sqv")
 """apt has one of them check signatures."""
 MIRROR_SECONDS = 10

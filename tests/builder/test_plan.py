@@ -52,3 +52,11 @@ def test_what_is_left_out() -> None:
     text = leave_out.dpkg_cfg(rules)
     assert "path-exclude=/usr/share/doc/*\n" in text
     assert "path-include=/usr/share/doc/*/copyright\n" in text
+
+
+def test_dpkg_unpacks_what_scripts_want() -> None:
+    rules = LeaveOutRules(("init-scripts", "man", "tests"))
+    assert leave_out.left_out("usr/lib/python3/dist-packages/x/tests/y.py", rules)
+    told = leave_out.dpkg_cfg(rules).splitlines()
+    assert "# path-exclude=/etc/init.d/*" in told
+    assert [line for line in told if line.startswith("path-exclude=")] == ["path-exclude=/usr/share/man/*"]

@@ -26,7 +26,7 @@ sources:
   flat: {apt: SERVER/flat, suites: ["./"], keyring: debian-archive}
 """
 FILES = ("first/dists/stable/InRelease", "first/dists/stable-security/InRelease", "flat/InRelease")
-NAMES = ["system", "apt-get", "dpkg-deb", "gpgv", "git", "ids", "namespaces", "disk", "memory"]
+NAMES = ["system", "apt-get", "dpkg-deb", "gpgv", "git", "mmdebstrap", "ids", "namespaces", "disk", "memory"]
 
 
 def findings(run: Run) -> dict[str, dict[str, str]]:
@@ -89,7 +89,7 @@ def test_programs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", str(empty))
     found = {one.name: one for one in diagnosing.programs()}
     assert {name: one.status for name, one in found.items()} == {
-        "apt-get": "missing", "dpkg-deb": "missing", "gpgv": "missing", "git": "optional",
+        "apt-get": "missing", "dpkg-deb": "missing", "gpgv": "missing", "git": "optional", "mmdebstrap": "optional",
     }  # fmt: skip
     assert all(one.hint for one in found.values())
 

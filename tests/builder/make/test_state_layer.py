@@ -181,6 +181,66 @@ def test_a_preinst_that_diverts_does_not_see_its_own_payload(debian: Debian, bas
     assert "usr/bin/.wh.halt" not in entries
 
 
+def test_what_is_pre_depended_on_is_configured_before_a_preinst(debian: Debian, base: StateLayerPlan) -> None:
+    library = debian.package("library", postinst="#!/bin/sh\ntouch /etc/library-ready\n")
+    tool = debian.package(
+        "tool",
+        fields="Depends: library\nProvides: virtual-tool\n",
+        preinst="#!/bin/sh\ntest ! -e /etc/library-ready\n",
+        postinst="#!/bin/sh\nset -e\ntest -e /etc/library-ready\ntest ! -e /etc/tool-ready\ntouch /etc/tool-ready\n",
+    )
+    late = debian.package("late", postinst="#!/bin/sh\ntouch /etc/late-ready\n")
+    user = debian.package(
+        "user",
+        fields="Pre-Depends: virtual-tool\nDepends: late\n",
+        preinst="#!/bin/sh\nset -e\ntest -e /etc/tool-ready\ntest ! -e /etc/late-ready\ntest ! -e /usr/bin/user\n",
+        files={"usr/bin/user": "x"},
+    )
+    made = state_layer.make(debian.plan("user", user, tool, library, late, below=base), debian.store)
+    assert set(debian.status(made).values()) == {"install ok installed"}
+
+
+def test_a_circle_of_pre_dependencies_is_left_to_dpkg(debian: Debian, base: StateLayerPlan) -> None:
+    one = debian.package("one", fields="Pre-Depends: other\n", preinst="#!/bin/sh\ntrue\n")
+    other = debian.package("other", fields="Depends: one\n", postinst="#!/bin/sh\ntrue\n")
+    made = state_layer.make(debian.plan("circle", one, other, below=base), debian.store)
+    assert set(debian.status(made).values()) == {"install ok installed"}
+
+
+def test_conffiles_and_alternatives_that_are_left_out_are_recorded_as_dpkg_does(
+    debian: Debian, base: StateLayerPlan
+) -> None:
+    package = debian.package(
+        "pager",
+        {
+            "etc/bash_completion.d/pager": "x",
+            "etc/init.d/pager": "x",
+            "etc/pager.conf": "y",
+            "usr/share/man/man1/pager.1": "z",
+            "usr/bin/pager": "w",
+        },
+        conffiles="/etc/bash_completion.d/pager\n/etc/init.d/pager\n/etc/pager.conf\nremove-on-upgrade /etc/pager.old\n",
+        postinst="#!/bin/sh\nset -e\n"
+        "update-alternatives --install /usr/share/man/man1/more.1 more.1 /usr/share/man/man1/pager.1 5\n"
+        "update-alternatives --install /usr/bin/more more /usr/bin/pager 5\n",
+    )
+    plan = replace(
+        debian.plan("pager", package, below=base), leave_out=LeaveOutRules(("bash-completion", "init-scripts", "man"))
+    )
+    made = state_layer.make(plan, debian.store)
+    assert made.status is not None
+    (stanza,) = [s for s in parse(debian.store.read(made.status).decode()) if s.package == "pager"]
+    assert sorted(stanza.get("Conffiles").splitlines()) == [
+        "",
+        " /etc/bash_completion.d/pager newconffile",
+        " /etc/init.d/pager 9dd4e461268c8034f5c8564e155c67a6",
+        " /etc/pager.conf 415290769594460e2e485922904f345d",
+        " /etc/pager.old newconffile remove-on-upgrade",
+    ]
+    alternatives = {path for path in debian.read(made) if path.startswith("var/lib/dpkg/alternatives/")}
+    assert alternatives == {"var/lib/dpkg/alternatives/more"}
+
+
 def test_a_package_below_is_told_of_new_paths(debian: Debian, base: StateLayerPlan) -> None:
     watcher = debian.package(
         "watcher",

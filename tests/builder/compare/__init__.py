@@ -1,0 +1,1 @@
+"""Comparing with the ordinary way."""
