@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from builder.compare import view
 from builder.compare.view import Facts, View
 from builder.file_differences import FileDifference
+from builder.formats import places
 from builder.make import leave_out
 from builder.make.leave_out import dpkg_cfg
 from builder.make.state_layer import RULE_FILE
@@ -102,7 +103,7 @@ def _files(found: View, plan: ImagePlan, states: Iterable[StateLayerPlan], names
     early = [entry for state in states for entry in state.early_files]
     late = [entry for layer in plan.layers if isinstance(layer, FilesLayerPlan) for entry in layer.files]
     for entry in (*early, *late):
-        path = entry.path.strip("/")
+        path = places.placed(entry.path)
         parent = posixpath.dirname(path)
         while parent:
             found.setdefault(parent, {"type": "folder", "owner": "root:root", "mode": "0755"})
