@@ -112,7 +112,7 @@ class Unpacked:
     def mode(self, path: str) -> int | None:
         """What its tree has at a path, as ``st_mode``; None if nothing."""
         try:
-            return os.lstat(self.tree / path).st_mode
+            return os.lstat(f"{self.tree}/{path}").st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
 

@@ -71,7 +71,7 @@ def is_whiteout(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
-def is_opaque(folder: Path) -> bool:
+def is_opaque(folder: str | Path) -> bool:
     """Whether a folder hides what lies below it."""
     try:
         return os.getxattr(folder, OPAQUE, follow_symlinks=False) == b"y"
@@ -91,11 +91,13 @@ class Lowers:
         Args:
             path: relative.
         """
+        # Paths are joined as text: this runs for thousands of paths, over a hundred trees.
         parts = path.split("/")
         for tree in self.trees:
-            place = tree
+            place = str(tree)
+            above: list[str] = []
             for number, part in enumerate(parts, 1):
-                place = place / part
+                place = f"{place}/{part}"
                 try:
                     found = os.lstat(place)
                 except (FileNotFoundError, NotADirectoryError):
@@ -103,23 +105,14 @@ class Lowers:
                 if is_whiteout(found):
                     return None
                 if number == len(parts):
-                    return place
+                    return Path(place)
                 if not stat.S_ISDIR(found.st_mode):
                     # A link or file covers what lower trees have here.
                     return None
-            if self._hides_rest(tree, parts):
+                above.append(place)
+            if any(map(is_opaque, above)):
                 return None
         return None
-
-    def _hides_rest(self, tree: Path, parts: list[str]) -> bool:
-        place = tree
-        for part in parts[:-1]:
-            place = place / part
-            if not place.is_dir() or place.is_symlink():
-                return False
-            if is_opaque(place):
-                return True
-        return False
 
     def text(self, path: str) -> str:
         """A file's text, empty if there is none; a link is none, since it may lead out of the trees."""

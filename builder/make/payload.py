@@ -72,17 +72,18 @@ def read(
         receiver = begin(control, stanza)
 
         paths: set[str] = set()
+        unpacking = _Unpacking(tree, package.name) if tree else None
 
         def take(entry: Entry, data: Data) -> None:
             paths.add(entry.path)
-            if not tree:
+            if not unpacking:
                 receiver(entry, data)
                 return
-            _unpack(tree, entry, data, package.name)
+            unpacking.take(entry, data)
             if isinstance(data, bytes):
                 receiver(entry, data)
             else:
-                with (tree / entry.path).open("rb") as unpacked:
+                with open(f"{tree}/{entry.path}", "rb") as unpacked:
                     receiver(entry, unpacked)
 
         text = (control.get("conffiles") or b"").decode("utf-8", "surrogateescape")
@@ -229,54 +230,70 @@ def copy(data: Data, target: IO[bytes]) -> None:
         shutil.copyfileobj(data, target, 1 << 20)
 
 
-def _unpack(tree: Path, entry: Entry, data: Data, package: str) -> None:
-    # Links of a package never lead out of the tree: parents are real folders that we made.
-    path = tree / entry.path
-    _parents(tree, path.parent, package)
-    if entry.type != "folder" and os.path.lexists(path):
-        # What is there may be a link to something else: it is replaced, never written through.
-        if path.is_dir() and not path.is_symlink():
-            raise MakeError(f"{package}: /{entry.path} is a folder and a {entry.type} at once", deb.BROKEN)
-        path.unlink()
-    match entry.type:
-        case "folder":
-            if path.is_symlink() or not path.is_dir():
-                _make_folder(path, entry.path, package)
-        case "file":
-            with path.open("wb") as file:
-                copy(data, file)
-        case "link":
-            path.symlink_to(entry.target)
-        case "hardlink":
-            _parents(tree, (tree / entry.target).parent, package)
-            try:
-                os.link(tree / entry.target, path, follow_symlinks=False)
-            except OSError:
-                raise MakeError(
-                    f"{package}: /{entry.path} is a hard link to nothing: /{entry.target}", deb.BROKEN
-                ) from None
+class _Unpacking:
+    """A tree that takes the entries of one package.
+
+    Paths are joined as text, and folders looked at once: this runs for each of 60,000 files.
+    """
+
+    def __init__(self, tree: Path, package: str) -> None:
+        self._tree, self._package = str(tree), package
+        self._folders = {self._tree}
+
+    def take(self, entry: Entry, data: Data) -> None:
+        """Unpack an entry.
+
+        Raises:
+            MakeError: it does not go together with those before.
+        """
+        # Links of a package never lead out of the tree: parents are real folders that we made.
+        path = f"{self._tree}/{entry.path}"
+        self._require_folder(os.path.dirname(path))
+        if entry.type == "folder":
+            self._require_folder(path)
+        elif os.path.lexists(path):
+            # What is there may be a link to something else: it is replaced, never written through.
+            if _real_folder(path):
+                raise MakeError(f"{self._package}: /{entry.path} is a folder and a {entry.type} at once", deb.BROKEN)
+            os.unlink(path)
+        match entry.type:
+            case "file":
+                with open(path, "xb") as file:
+                    copy(data, file)
+            case "link":
+                os.symlink(entry.target, path)
+            case "hardlink":
+                target = f"{self._tree}/{entry.target}"
+                self._require_folder(os.path.dirname(target))
+                try:
+                    os.link(target, path, follow_symlinks=False)
+                except OSError:
+                    raise MakeError(
+                        f"{self._package}: /{entry.path} is a hard link to nothing: /{entry.target}", deb.BROKEN
+                    ) from None
+                return
+            case "fifo":
+                os.mkfifo(path)
+        os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        if entry.type != "link":
+            os.chmod(path, entry.mode)
+        for name, value in entry.xattrs:
+            os.setxattr(path, name, value, follow_symlinks=False)
+        os.utime(path, (entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def _require_folder(self, path: str) -> None:
+        if path in self._folders:
             return
-        case "fifo":
-            os.mkfifo(path)
-    os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-    if entry.type != "link":
-        os.chmod(path, entry.mode)
-    for name, value in entry.xattrs:
-        os.setxattr(path, name, value, follow_symlinks=False)
-    os.utime(path, (entry.mtime, entry.mtime), follow_symlinks=False)
+        self._require_folder(os.path.dirname(path))
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            if not _real_folder(path):
+                kind = "link" if os.path.islink(path) else "file"
+                name = path.removeprefix(f"{self._tree}/")
+                raise MakeError(f"{self._package}: /{name} is a {kind} and a folder at once", deb.BROKEN) from None
+        self._folders.add(path)
 
 
-def _parents(tree: Path, folder: Path, package: str) -> None:
-    if folder == tree:
-        return
-    _parents(tree, folder.parent, package)
-    if folder.is_symlink() or not folder.is_dir():
-        _make_folder(folder, str(folder.relative_to(tree)), package)
-
-
-def _make_folder(path: Path, name: str, package: str) -> None:
-    try:
-        path.mkdir(mode=0o755)
-    except FileExistsError:
-        kind = "link" if path.is_symlink() else "file"
-        raise MakeError(f"{package}: /{name} is a {kind} and a folder at once", deb.BROKEN) from None
+def _real_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)

@@ -183,9 +183,9 @@ def _bringing(new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Contai
     for path, packages in found.items():
         if len(packages) > 1 or path in diverted:
             # A list says `/bin` of what the tree has, merged, in `/usr/bin`.
-            modes = {package: package.mode(path) for package in packages}
-            files = [package for package, mode in modes.items() if mode is not None and not stat.S_ISDIR(mode)]
-            if files and any(mode is not None and stat.S_ISDIR(mode) for mode in modes.values()):
+            modes = [package.mode(path) for package in packages]
+            files = [p for p, mode in zip(packages, modes, strict=True) if mode is not None and not stat.S_ISDIR(mode)]
+            if files and any(mode is not None and stat.S_ISDIR(mode) for mode in modes):
                 names = " and ".join(package.name for package in packages)
                 raise MakeError(f"/{path} of {names} is a folder in one and none in the other", "leave one of them out")
             if len(files) > 1 or (files and path in diverted):

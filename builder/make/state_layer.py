@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from builder.errors import MakeError
@@ -131,10 +132,14 @@ def _inputs(plan: StateLayerPlan, store: Store) -> _Inputs:
 
 
 def _unpacked(package: LockedPackage, store: Store) -> Unpacked:
-    tree = _tree(package.sha256, store)
-    with store.open(Digest.from_hex(package.sha256)) as file:
-        control = deb.control(file, package.name)
-    return dpkg_status.unpacked(tree, control.stanza)
+    return _read(_tree(package.sha256, store), store.path(Digest.from_hex(package.sha256)), package.name)
+
+
+@lru_cache(maxsize=4096)
+def _read(tree: Path, path: Path, name: str) -> Unpacked:
+    # What lies below is the same for all the states that a worker makes.
+    with path.open("rb") as file:
+        return dpkg_status.unpacked(tree, deb.control(file, name).stanza)
 
 
 def _tree(name: str, store: Store) -> Path:

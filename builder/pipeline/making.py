@@ -26,6 +26,7 @@ from builder.report import Reporter
 from builder.tools import rootless
 from builder.tools.store import Store
 
+_STATE, _CONFIGURING = 5_000_000, 100_000
 Fetch = Callable[[tuple[LockedPackage, ...]], None]
 """Sees to it that the store has the packages."""
 
@@ -159,12 +160,14 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
             unpack = any(package.sha256 in wanted for package in plan.packages)
             tree_makers |= {package.sha256: plan.cache_key for package in plan.packages if unpack}
             title = f"packages of {plan.definition}: {plan.group}"
-            tasks.append(Task(plan.cache_key, title, package_layer.make, (plan, store, unpack)))
+            size = sum(package.size for package in plan.packages)
+            tasks.append(Task(plan.cache_key, title, package_layer.make, (plan, store, unpack), weight=size))
     for package in trees:
         if package.sha256 not in tree_makers:
             key = f"tree-{package.sha256}"
             tree_makers[package.sha256] = key
-            tasks.append(Task(key, f"unpacking {package.name}", package_layer.make_tree, (package, store)))
+            call = package_layer.make_tree
+            tasks.append(Task(key, f"unpacking {package.name}", call, (package, store), weight=package.size))
     for plan in plans:
         match plan:
             case FilesLayerPlan():
@@ -176,7 +179,9 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
                 needs |= {files.cache_key for files in plan.files_below}
                 needs |= {state.cache_key for state in plan.chain()[:-1]}
                 title = f"configuring {plan.definition}"
-                tasks.append(Task(plan.cache_key, title, state_layer.make, (plan, store), frozenset(needs)))
+                # As long as the layers of so many bytes of packages take.
+                weight = _STATE + _CONFIGURING * len(plan.packages)
+                tasks.append(Task(plan.cache_key, title, state_layer.make, (plan, store), frozenset(needs), weight))
             case RecordsLayerPlan():
                 title = f"records of {plan.state.definition}"
                 needs = {plan.state.cache_key}

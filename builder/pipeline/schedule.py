@@ -22,6 +22,7 @@ class Task:
         key: its name; others that need its effect name it in ``needs``.
         title: what it does, for people.
         call, args: must pickle.
+        weight: how long it takes, compared with others: of those that may run, the one that most work waits for goes first.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Task:
     call: Callable[..., Any]
     args: tuple[Any, ...]
     needs: frozenset[str] = frozenset()
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
     results: dict[str, Any] = {}
     errors: dict[str, ImgbuildError] = {}
     skipped: dict[str, str] = {}
-    waiting = {task.key: task for task in tasks}
+    waiting = {task.key: task for task in most_urgent_first(tasks)}
     if not waiting:
         return Outcome()
     running: dict[Future[Any], Task] = {}
@@ -101,6 +103,20 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
         raise
     pool.shutdown()
     return Outcome(results, errors, skipped)
+
+
+def most_urgent_first(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """Tasks by the weight of the longest chain of tasks that begins with each (list scheduling by critical path).
+
+    Args:
+        tasks: each after those that it needs.
+    """
+    weights = {task.key: task.weight for task in tasks}
+    rank = dict(weights)
+    for task in reversed(tasks):
+        for key in task.needs & rank.keys():
+            rank[key] = max(rank[key], weights[key] + rank[task.key])
+    return tuple(sorted(tasks, key=lambda task: -rank[task.key]))
 
 
 def _prepare(temporary: str) -> None:
