@@ -23,7 +23,7 @@ def sample(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Sample:
 @pytest.mark.e2e
 @pytest.mark.sampled
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_service_becomes_an_image(row: Row, sample: Sample) -> None:
+def test_a_service_is_as_apt_installs_it(row: Row, sample: Sample) -> None:
     sample.add(row)
     sample.works("build", row.name, "--to", f"oci:out/{row.name}")
     image = oci_layout.read(sample.folder / "out" / row.name)
@@ -32,6 +32,8 @@ def test_a_service_becomes_an_image(row: Row, sample: Sample) -> None:
     assert lock
     found = Installed.read(image, lock)
     assert [item for item in row.covers if not ITEMS[item](found)] == []
+    compared = sample.run("compare", f"oci:out/{row.name}:{row.name}")
+    assert compared.code == 0, compared.output + compared.errors
     sample.remove(row)
 
 
