@@ -148,6 +148,8 @@ def customize_hook(chain: Iterable[StateLayerPlan]) -> str:
 def _unless(file: str, name: str, lines: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield f'if ! grep -q {shlex.quote(f"^{name}:")} "$1/etc/{file}"; then'
     for where, line in lines:
+        if where in ("shadow", "gshadow"):
+            yield f'  [ -e "$1/etc/{where}" ] || install -m 0000 /dev/null "$1/etc/{where}"'
         yield f'  echo {shlex.quote(line)} >> "$1/etc/{where}"'
     yield "fi"
 

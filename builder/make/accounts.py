@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from builder.errors import MakeError
 from builder.make.dpkg_status import Unpacked
@@ -17,7 +17,9 @@ from builder.make.root import Root
 from builder.model.lock import LockedGroup, LockedUser
 from builder.model.plan import StateLayerPlan
 
-FILES = ("etc/passwd", "etc/group", "etc/shadow", "etc/gshadow")
+SHADOWS = ("etc/shadow", "etc/gshadow")
+FILES = ("etc/passwd", "etc/group", *SHADOWS)
+NONE: Mapping[str, str] = {}
 LAST_ID = 59999
 """adduser takes no number from its pool that is outside of its range."""
 
@@ -59,9 +61,13 @@ _SYSUSERS = re.compile(r"\bsystemd-sysusers\b")
 _ADDUSER = re.compile(r"\b(?:adduser|addgroup)\b")
 
 
-def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
-    """The names that must be there before scripts run: those that systemd-sysusers makes, which no tool of ours stands for."""
-    names: set[str] = set()
+def early_names(packages: Iterable[Unpacked]) -> Mapping[str, str]:
+    """The names that must be there before scripts run: those that systemd-sysusers makes, which no tool of ours stands for.
+
+    Returns:
+        By name, the day on which the account expires (shadow(5)): 1 for those that are locked (``u!``), else empty.
+    """
+    names: dict[str, str] = {}
     for package in packages:
         for path in package.files:
             mode = package.mode(path) if path.startswith("usr/lib/sysusers.d/") and path.endswith(".conf") else None
@@ -70,38 +76,42 @@ def early_names(packages: Iterable[Unpacked]) -> frozenset[str]:
         for script in ("preinst", "postinst"):
             text = package.text(script)
             if _SYSUSERS.search(text) and not _ADDUSER.search(text):
-                names |= set(re.findall(r"[a-z_][a-z0-9_-]*", text))
-    return frozenset(names)
-
-
-def _sysusers(text: str) -> set[str]:
-    names: set[str] = set()
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0].rstrip("!") in ("u", "g"):
-            names.add(words[1])
+                names |= {name: names.get(name, "") for name in re.findall(r"[a-z_][a-z0-9_-]*", text)}
     return names
 
 
-def add(root: Root, users: Sequence[LockedUser], groups: Sequence[LockedGroup], day: int) -> None:
+def _sysusers(text: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0].rstrip("!") in ("u", "g"):
+            names[words[1]] = "1" if words[0] == "u!" else ""
+    return names
+
+
+def add(
+    root: Root, users: Sequence[LockedUser], groups: Sequence[LockedGroup], day: int, sysusers: Mapping[str, str] = NONE
+) -> None:
     """Add the users and groups that are not there yet.
 
     Args:
         root: with the four files in its ``etc``.
         day: since 1970, when the passwords were last changed.
+        sysusers: those that are as systemd-sysusers makes them, and when each expires.
     """
     lines = {name: _lines(root, name) for name in FILES}
     known_groups = {line.split(":")[0] for line in lines["etc/group"]}
     for group in groups:
         if group.name not in known_groups:
             lines["etc/group"].append(f"{group.name}:x:{group.gid}:")
-            lines["etc/gshadow"].append(f"{group.name}:!::")
+            lines["etc/gshadow"].append(f"{group.name}:{'!*' if group.name in sysusers else '!'}::")
     known_users = {line.split(":")[0] for line in lines["etc/passwd"]}
     for user in users:
         if user.name not in known_users:
             fields = (user.name, "x", str(user.uid), str(user.gid), user.comment, user.home, user.shell)
             lines["etc/passwd"].append(":".join(fields))
-            lines["etc/shadow"].append(f"{user.name}:!:{day}::::::")
+            password, expires = ("!*", sysusers[user.name]) if user.name in sysusers else ("!", "")
+            lines["etc/shadow"].append(f"{user.name}:{password}:{day}:::::{expires}:")
     for name in FILES:
         if lines[name] != _lines(root, name):
             _rewrite(root, name, lines[name])
@@ -172,4 +182,9 @@ def _lines(root: Root, path: str) -> list[str]:
 
 
 def _rewrite(root: Root, path: str, lines: list[str]) -> None:
-    root.rewrite(path, "".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in lines)
+    if path in SHADOWS and not root.exists(path):
+        # As systemd-sysusers makes it; the package passwd gives it to the group shadow.
+        root.write(path, text.encode(errors="surrogateescape"), 0, 0, 0)
+    else:
+        root.rewrite(path, text)

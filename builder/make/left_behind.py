@@ -35,7 +35,7 @@ LEFT_BEHIND: tuple[tuple[str, str], ...] = (
     ("etc/corosync/authkey", "a secret, one per machine"),
     ("var/lib/rabbitmq/.erlang.cookie", "a secret, one per cluster"),
     ("var/lib/systemd/random-seed", "random"),
-    ("var/lib/systemd/catalog/database", "for the journal alone"),
+    ("var/lib/systemd/catalog*", "for the journal alone"),
     ("var/lib/systemd/deb-systemd-*", "which units are enabled: nothing starts units"),
     ("etc/systemd/system/*.wants*", "which units are enabled: nothing starts units"),
     ("etc/systemd/system/*.requires*", "which units are enabled: nothing starts units"),

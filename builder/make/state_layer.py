@@ -180,7 +180,7 @@ def _configure(
         for entry in plan.early_files:
             _write(root, entry, store)
         early = accounts.early_names(inputs.new)
-        _add_users(plan, root, early)
+        _add_users(plan, root, frozenset(early), early)
         if plan.debconf:
             lines = questions.selections(plan.debconf, (*inputs.new, *inputs.old))
             configure.command(box, ["debconf-set-selections"], "debconf", lines.encode())
@@ -209,7 +209,7 @@ def _configure(
             configure.preinst(box, root, package)
         if hidden_before:
             box.mount((tools, *below.trees), top)
-        _add_users(plan, root, early)
+        _add_users(plan, root, frozenset(early), early)
         settled = brought | dict(settle.owners(root, inputs.new, inputs.old))
         modules = _modules(root, settled, (*inputs.new, *inputs.old))
         if modules:
@@ -278,14 +278,16 @@ def _write_records(top: Path, inputs: _Inputs) -> None:
         (admin / "triggers" / name).touch()
 
 
-def _add_users(plan: StateLayerPlan, root: Root, names: frozenset[str]) -> None:
+def _add_users(
+    plan: StateLayerPlan, root: Root, names: frozenset[str], sysusers: Mapping[str, str] = accounts.NONE
+) -> None:
     if not root.exists("etc/passwd"):
         return
     users = tuple(user for user in plan.users if user.name in names)
     wanted = names | {user.name for user in users}
     gids = {user.gid for user in users}
     groups = tuple(group for group in plan.groups if group.name in wanted or group.gid in gids)
-    accounts.add(root, users, groups, upper.DAY)
+    accounts.add(root, users, groups, upper.DAY, sysusers)
 
 
 def _write(root: Root, entry: FileEntry, store: Store) -> None:

@@ -23,6 +23,7 @@ from builder.errors import ConfigureError, MakeError
 from builder.make import package_layer, records_layer, state_layer
 from builder.make.dpkg_status import parse
 from builder.make.epoch import EPOCH
+from builder.make.upper import DAY
 from builder.model.digest import CacheKey
 from builder.model.lock import LockedAnswer, LockedGroup, LockedPackage, LockedUser
 from builder.model.plan import LeaveOutRules, MadeLayer, RecordsLayerPlan, StateLayerPlan
@@ -319,6 +320,22 @@ def test_users_of_sysusers_d_have_the_numbers_of_the_lock(debian: Debian, base: 
         ("made", 4711, 4711), ("root", 0, 0), ("svc", 42000, 42001),
     }  # fmt: skip
     assert LockedGroup("svc", 42001) in made.groups
+
+
+def test_shadow_is_as_sysusers_makes_it(debian: Debian) -> None:
+    """Without the package passwd there is none before: only root may read it, and the accounts have no password at all."""
+    package = debian.package("sys", {"usr/lib/sysusers.d/sys.conf": "u svc - -\nu! fixed - -\n"})
+    files = {path: what for path, what in root_files().items() if not path.endswith("shadow")}
+    bare = debian.package("bare", files, ROOT_LINKS, fields="Essential: yes\n")
+    plan = replace(
+        debian.plan("bare", bare, package),
+        users=(LockedUser("fixed", 42002, 42002, "/", "/bin/sh"), LockedUser("svc", 42000, 42001, "/", "/bin/sh")),
+        groups=(LockedGroup("fixed", 42002), LockedGroup("svc", 42001)),
+    )
+    entries = debian.read(state_layer.make(plan, debian.store))
+    assert [entries[f"etc/{name}"][0].mode for name in ("shadow", "gshadow")] == [0, 0]
+    assert entries["etc/shadow"][1].decode() == f"fixed:!*:{DAY}:::::1:\nsvc:!*:{DAY}::::::\n"
+    assert entries["etc/gshadow"][1].decode() == "fixed:!*::\nsvc:!*::\n"
 
 
 def test_generated_content_stays_out_but_not_its_folder(debian: Debian, base: StateLayerPlan) -> None:
