@@ -516,6 +516,8 @@ class Defaults(Node, frozen=True, kw_only=True):
     """Who looks after components that do not say."""
     labels: Mapping[Line, str] = field(default_factory=dict)
     """Labels of all images."""
+    attest: bool = False
+    """Whether builds keep bills of materials and provenance beside images in layouts, as `build --attest` does."""
 
 
 class Workspace(Node, frozen=True, kw_only=True):

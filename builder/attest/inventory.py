@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -162,7 +163,9 @@ def read(image: Image, scans: Scans | None = None) -> Inventory:
 
 def _scan(image: Image, layer: Layer) -> Scan:
     scan = Scan()
-    own_files = dict(layer.annotations).get(f"{PREFIX}kind") == "files"
+    said = dict(layer.annotations)
+    own_files = said.get(f"{PREFIX}kind") == "files"
+    early = frozenset(json.loads(said.get(f"{PREFIX}files", "[]")))
     seen: dict[bytes, Licenses] = {}
     for entry, data in entries.of(image.blobs, layer):
         path = entry.path
@@ -184,7 +187,7 @@ def _scan(image: Image, layer: Layer) -> Scan:
             scan.copyrights[path] = seen[text]
         elif found := _LIST.fullmatch(path):
             scan.holds.add(found[1])
-        elif own_files:
+        elif own_files or path in early:
             scan.files.append(_file(path, layer.digest, data))
     return scan
 

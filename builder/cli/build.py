@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from builder.cli import output
 from builder.cli.options import Common, common, jobs_option, targets
+from dsl.errors import DefinitionError, ImgbuildError
 
 if TYPE_CHECKING:
     from builder.pipeline.building import Built
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 @click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
 @click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",
               help="oci:DIR, docker:, podman:, oci-archive:FILE, docker-archive:FILE, dir:DIR; {image} is its name.")  # fmt: skip
-@click.option("--attest", is_flag=True,
-              help="Keep beside each image, in the layout, its bills of materials and how it was built.")  # fmt: skip
+@click.option("--attest/--no-attest", default=None,
+              help="Keep beside each image, in the layout, its bills of materials and how it was built; the workspace says"
+              " whether to do so by default.")  # fmt: skip
 @jobs_option
 @common
 def command(
@@ -29,7 +32,7 @@ def command(
     everything: bool,
     locked: bool,
     destinations: tuple[str, ...],
-    attest: bool,
+    attest: bool | None,
     jobs: int,
 ) -> int:
     """Make images from definitions and their locks.
@@ -54,7 +57,7 @@ def command(
         found = [image.data() | (output.error_data(image.error) if image.error else {}) for image in built]
         output.print_json({"images": found})
     else:
-        for error in {id(image.error): image.error for image in built if image.error}.values():
+        for error in _each_once(image.error for image in built if image.error):
             output.error(error, json_wanted=False)
         for image in built:
             if image.error and image.log:
@@ -68,7 +71,7 @@ def command(
             (
                 f"{image.image}:{image.tag}".rstrip(":"),
                 image.status,
-                f"{image.made} made, {image.reused} reused" if image.digest else image.because.splitlines()[0],
+                f"{image.made} made, {image.reused} reused" if image.digest else _because(image),
                 output.size(image.size) if image.digest else "",
                 f"{image.seconds:.1f} s" if image.digest else "",
                 (image.digest or "")[:19],
@@ -77,6 +80,27 @@ def command(
         ]
         print(output.table(rows, ("IMAGE", "STATUS", "LAYERS", "SIZE", "TIME", "DIGEST")))
     return _code(built)
+
+
+def _each_once(errors: Iterable[ImgbuildError]) -> Iterator[ImgbuildError]:
+    # Images of one file, and of one layer definition, share what is wrong with it.
+    told: set[object] = set()
+    for error in errors:
+        if isinstance(error, DefinitionError):
+            problems = tuple(problem for problem in error.problems if problem not in told)
+            told.update(problems)
+            if problems:
+                yield DefinitionError(problems)
+        elif id(error) not in told:
+            told.add(id(error))
+            yield error
+
+
+def _because(image: Built) -> str:
+    if isinstance(image.error, DefinitionError):
+        count = len(image.error.problems)
+        return f"{count} problem{'s' if count > 1 else ''} in its definition"
+    return image.because.splitlines()[0]
 
 
 def _code(built: tuple[Built, ...]) -> int:

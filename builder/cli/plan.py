@@ -36,7 +36,7 @@ def command(common: Common, targets: tuple[str, ...]) -> None:
             layers.append(
                 {
                     "kind": type(layer).__name__.removesuffix("LayerPlan").lower(),
-                    "definition": layer.state.definition if not hasattr(layer, "definition") else layer.definition,
+                    "definition": layer.definition,
                     "group": layer.group if isinstance(layer, PackageLayerPlan) else "",
                     "packages": [f"{p.name} {p.version}" for p in packages],
                     "package_bytes": sum(p.size for p in packages),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from builder.formats import oci
+from builder.formats import oci, places
 from builder.formats.notes import PREFIX
 from builder.make.epoch import EPOCH
 from builder.model.digest import CacheKey
@@ -18,7 +18,6 @@ from builder.model.plan import (
     LayerPlan,
     MadeLayer,
     PackageLayerPlan,
-    RecordsLayerPlan,
     StateLayerPlan,
 )
 
@@ -49,16 +48,22 @@ def sentence(layer: LayerPlan) -> str:
         case StateLayerPlan():
             return f"configuration of {layer.definition}"
         case _:
-            return f"dpkg's status of {layer.state.definition} and all below"
+            return f"dpkg's status of {layer.definition} and all below"
 
 
 def _described(plan: LayerPlan, layer: Layer) -> Layer:
     kind = type(plan).__name__.removesuffix("LayerPlan").lower()
-    definition = plan.state.definition if isinstance(plan, RecordsLayerPlan) else plan.definition
-    annotations = {f"{PREFIX}kind": kind, f"{PREFIX}definition": definition, f"{PREFIX}cache-key": str(plan.cache_key)}
+    annotations = {
+        f"{PREFIX}kind": kind,
+        f"{PREFIX}definition": plan.definition,
+        f"{PREFIX}cache-key": str(plan.cache_key),
+    }
     if isinstance(plan, PackageLayerPlan):
         annotations[f"{PREFIX}source-packages"] = " ".join(sorted({p.source_package for p in plan.packages}))
         annotations[f"{PREFIX}packages"] = " ".join(f"{p.name}={p.version}" for p in plan.packages)
         # In the same order: so an image leads to its packages' bytes wherever it lies.
         annotations[f"{PREFIX}sha256"] = " ".join(p.sha256 for p in plan.packages)
+    if isinstance(plan, StateLayerPlan) and plan.early_files:
+        # Among what scripts made nobody could tell them.
+        annotations[f"{PREFIX}files"] = json.dumps(sorted(places.placed(file.path) for file in plan.early_files))
     return replace(layer, annotations=tuple(sorted(annotations.items())))

@@ -143,6 +143,11 @@ class RecordsLayerPlan:
     state: StateLayerPlan
     compression: str
 
+    @property
+    def definition(self) -> str:
+        """Whose state it is."""
+        return self.state.definition
+
 
 LayerPlan = PackageLayerPlan | FilesLayerPlan | StateLayerPlan | RecordsLayerPlan
 

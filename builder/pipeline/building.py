@@ -12,10 +12,10 @@ from builder import transports
 from builder.errors import FetchError, PackageGone, StaleLock, UsageError, of_system
 from builder.formats import lockfile
 from builder.make import assemble
-from builder.model.digest import CacheKey, Digest
-from builder.model.lock import BuiltLayer, Lock, LockedPackage, LockFile
-from builder.model.plan import ImagePlan, LayerPlan, Plan, RecordsLayerPlan, StateLayerPlan
-from builder.pipeline import locking, making, packages, selection
+from builder.model.digest import Digest
+from builder.model.lock import Lock, LockedPackage
+from builder.model.plan import ImagePlan, LayerPlan, Plan
+from builder.pipeline import locking, making, packages, remembering, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.locking import Locks
 from builder.plan import planner
@@ -86,14 +86,14 @@ def build(
     edges: Edges,
     *,
     locked: bool = False,
-    attest: bool = False,
+    attest: bool | None = None,
 ) -> tuple[Built, ...]:
     """Make the images of some targets and write them to each destination; a failed one does not end the others.
 
     Args:
         targets: none for everything.
         locked: refuse a lock that cannot be used, instead of locking anew or building a ``-dev`` image.
-        attest: keep bills of materials and provenance beside each image, in layouts.
+        attest: keep bills of materials and provenance beside each image, in layouts; None is as the workspace says.
 
     Raises:
         ImgbuildError: nothing could be begun.
@@ -107,7 +107,8 @@ def build(
     jobs: list[_Job] = []
     wanted = _by_component(catalog, targets, failed)
     transports.require(ways, [image.name for images in wanted for image in images], edges.store)
-    attesting = _attesting(catalog, wanted) if attest else None
+    wished = catalog.workspace.defaults.attest if attest is None else attest
+    attesting = _attesting(catalog, wanted) if wished else None
     for images in wanted:
         try:
             jobs += _ready(catalog, images, edges, locked=locked)
@@ -124,9 +125,13 @@ def build(
         made = _make(catalog, jobs, ways, edges)
     locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
     sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
-    built = tuple(_log(job, made, edges, _write(job, made, sections, ways, edges, started, attesting)) for job in jobs)
+    written = (_write(job, made, sections, ways, edges, started, attesting) for job in jobs)
+    built = tuple(
+        replace(one, log=remembering.log(job.plan, made, edges.store, one.status, one.digest or one.because))
+        for job, one in zip(jobs, written, strict=True)
+    )
     if not locked:
-        _remember([job for job in jobs if job.plan.revision], made)
+        remembering.layers(((job.image, job.plan, job.locks) for job in jobs if job.plan.revision), made)
     return (*built, *failed)
 
 
@@ -273,30 +278,8 @@ def _write(
     )
 
 
-def _log(job: _Job, made: making.Made, edges: Edges, built: Built) -> Built:
-    """The same, with the file that tells more of it."""
-    path = edges.store.log(f"{job.plan.image}-{job.plan.tag}")
-    if built.status == "reused" and path.exists():
-        return replace(built, log=path)
-    parts = [f"{job.plan.image}:{job.plan.tag} {built.status} {built.digest or built.because}\n\n".encode()]
-    for layer in job.plan.layers:
-        done = made.layers.get(layer.cache_key)
-        word = "reused" if layer.cache_key in made.reused else "made" if done else "missing"
-        size = f" {done.layer.size} bytes {done.layer.digest}" if done else ""
-        parts.append(f"{word} {assemble.sentence(layer)}{size}\n".encode())
-        said = edges.store.log(layer.cache_key)
-        if isinstance(layer, StateLayerPlan) and word != "reused" and said.exists():
-            parts.append(b"".join(b"  | " + line for line in said.read_bytes().splitlines(keepends=True)))
-    edges.store.write_file(path, b"".join(parts))
-    return replace(built, log=path)
-
-
 def _own(plan_: ImagePlan) -> list[LayerPlan]:
-    return [layer for layer in plan_.layers if _definition(layer) == plan_.image]
-
-
-def _definition(layer: LayerPlan) -> str:
-    return layer.state.definition if isinstance(layer, RecordsLayerPlan) else layer.definition
+    return [layer for layer in plan_.layers if layer.definition == plan_.image]
 
 
 def _named(job: _Job, sections: Mapping[int, str]) -> transports.Named:
@@ -310,30 +293,3 @@ def _named(job: _Job, sections: Mapping[int, str]) -> transports.Named:
     }
     lock = lockfile.with_sections(sections[id(job.locks[part.key])] for part in job.image.chain()).encode()
     return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations, {oci_layout.LOCK: lock})
-
-
-def _remember(jobs: list[_Job], made: making.Made) -> None:
-    """Write into locks what their layers turned out to be; those from elsewhere are left alone."""
-    rows: dict[str, dict[CacheKey, BuiltLayer]] = {}
-    for job in jobs:
-        for part in job.image.chain():
-            if part.foreign:
-                continue
-            for plan_layer in job.plan.layers:
-                done = made.layers.get(plan_layer.cache_key)
-                if done and _definition(plan_layer) == part.name:
-                    layer = done.layer
-                    row = BuiltLayer(done.cache_key, layer.digest, layer.diff_id, layer.size, done.newest)
-                    rows.setdefault(part.key, {})[done.cache_key] = row
-    files: dict[Path, LockFile] = {}
-    for job in jobs:
-        for part in job.image.chain():
-            file = files.get(part.lock_path) or lockfile.read(part.lock_path)
-            lock = file.get(part.name, job.locks[part.key].architecture)
-            if lock and part.key in rows:
-                changed = lock.with_built(tuple(rows.pop(part.key).values()))
-                file = replace(file, locks=tuple(changed if one is lock else one for one in file.locks))
-            files[part.lock_path] = file
-    for path, file in files.items():
-        if file.locks:
-            locking.write_file(path, file)

@@ -6,11 +6,12 @@ import difflib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.attest import licenses
 from builder.errors import UsageError
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
@@ -24,6 +25,9 @@ from dsl.errors import DefinitionError
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _SERVICES = "netbase"
 """The package that has /etc/services."""
+
+_LONGEST = 80
+"""A license expression that is longer is not what a person would call the license."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def propose(
     files = tuple(_read(one, edges) for one in own)
     services = next((_read(one, edges).texts.get("etc/services", "") for one in resolved if one.name == _SERVICES), "")
     proposal = service.propose(package, files, services)
-    text = component.text(component.Wanted(name, package, extends, taken), files[0].fields, proposal)
+    text = component.text(component.Wanted(name, package, extends, taken, _license(files)), files[0].fields, proposal)
     with _drafted(directory, root, repos, name, text, edges) as (catalog, definition):
         problems = checks.of(catalog, (definition,))
         if problems:
@@ -139,6 +143,12 @@ def _resolve(catalog: Catalog, definition: Definition, package: str, edges: Edge
         raise UsageError(f"there is no package {package!r} in the sources of {chain}", hint)
     facts = packages.facts(catalog, definition, packages.architecture(catalog))
     return apt.solve(replace(facts, wishes=tuple(there), essential=False), ())
+
+
+def _license(files: Iterable[payload.PackageFiles]) -> str:
+    # Of several packages of one source all but one may have a link to its copyright file.
+    found = licenses.read(next((file.copyright for file in files if file.copyright), ""))
+    return found.expression if not found.references and len(found.expression) <= _LONGEST else ""
 
 
 def _read(package: LockedPackage, edges: Edges) -> payload.PackageFiles:

@@ -32,12 +32,14 @@ class Wanted:
         name: of the component and of its image.
         extends: ``debian-13 ^1.0``.
         taken: numbers of users that the workspace has, by name.
+        license: an SPDX expression; empty if the package does not say it for machines.
     """
 
     name: str
     package: str
     extends: str
     taken: Mapping[str, int]
+    license: str = ""
 
 
 @cache
@@ -78,6 +80,11 @@ def text(wanted: Wanted, fields: Mapping[str, str], found: Proposal) -> str:
         f"component: {_flow(wanted.name)}",
         f"summary: {_flow(summary)}",
         *([f"homepage: {_flow(fields['Homepage'])}"] if fields.get("Homepage") else []),
+        *(
+            _said(0, f"license: {_flow(wanted.license)}", "of all files of the source package")
+            if wanted.license
+            else []
+        ),
         f"version: {{from: apt/{wanted.package}}}",
         "",
         "images:",

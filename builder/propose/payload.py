@@ -27,6 +27,7 @@ class PackageFiles:
         texts: units, init scripts, configuration … by path without a leading ``/``.
         programs: executable files and links by path: the program that runs a script, where a link leads; empty for others.
         folders: the folders below /var and /etc that it brings.
+        copyright: the text of its copyright file; empty if that is a link to another package's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class PackageFiles:
     texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     folders: tuple[str, ...] = ()
+    copyright: str = ""
 
 
 def read(file: BinaryIO, name: str) -> PackageFiles:
@@ -48,6 +50,7 @@ def read(file: BinaryIO, name: str) -> PackageFiles:
     texts: dict[str, str] = {}
     programs: dict[str, str] = {}
     folders: list[str] = []
+    copyright_ = ""
     with deb.payload(file, name) as entries:
         for info, stream in entries:
             try:
@@ -59,6 +62,8 @@ def read(file: BinaryIO, name: str) -> PackageFiles:
             elif info.issym() and path.startswith(_PROGRAMS[:2]):
                 target = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), info.linkname))
                 programs[path] = "/" + places.canonical(target)
+            elif info.isreg() and path == f"usr/share/doc/{name}/copyright" and stream and info.size <= _MAX_TEXT:
+                copyright_ = stream.read(_MAX_TEXT).decode(errors="replace")
             elif info.isreg():
                 wanted = path.startswith(_READ) and info.size <= _MAX_TEXT
                 runs = bool(info.mode & 0o111) and path.startswith(_PROGRAMS)
@@ -72,7 +77,13 @@ def read(file: BinaryIO, name: str) -> PackageFiles:
                     texts[path] = data.decode(errors="replace")
     text = "\n".join(script.decode(errors="replace") for script in scripts)
     return PackageFiles(
-        name, control.fields, text, MappingProxyType(texts), MappingProxyType(programs), tuple(sorted(folders))
+        name,
+        control.fields,
+        text,
+        MappingProxyType(texts),
+        MappingProxyType(programs),
+        tuple(sorted(folders)),
+        copyright_,
     )
 
 

@@ -143,12 +143,6 @@ class AptRoot:
                 return deb.control(file, package.name).fields
         return next((index.stanza(at) for index, at in self._known().get(package.sha256, ())), None)
 
-    def available(self, package: LockedPackage) -> bool:
-        """Whether a package can still be had: from the store, or with the same bytes from an index."""
-        if self._store.has(Digest.from_hex(package.sha256)):
-            return True
-        return package.sha256 in self._known()
-
     def replaced(self, package: LockedPackage) -> bool:
         """Whether it came from a folder of .deb files that does not have these bytes any more."""
         folders = {source.name for source in self._sources if source.debs is not None}

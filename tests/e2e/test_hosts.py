@@ -1,4 +1,4 @@
-"""Debian 12 and 13 as the machine that builds: other Pythons, other aptitudes of apt and dpkg, the same image."""
+"""Debian 12 and 13 as the machine that builds: another Python, apt, dpkg and kernel interface, the same image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ TARGET = "memcached"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ships, checked out by itself: the program and its definitions, with locks that fit."""
     folder = tmp_path_factory.mktemp("hosts")
     site = folder / "site"
@@ -34,7 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kept = os.environ.get("IMGBUILD_TEST_CACHE")
     if kept:
         shutil.copytree(Path(kept) / "imgbuild/blobs", folder / "cache/imgbuild/blobs", copy_function=os.link)
-    yield site
+    return site
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,30 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_workspace_attests_by_default_if_it_says_so(site: Site) -> None:
+    site.edit("imgbuild.yaml", "workspace: site", "workspace: site\ndefaults: {attest: true}")
+    site.works("build", "app", "--no-attest")
+    assert "has no provenance beside it" in site.run("provenance", "app").errors
+    site.works("build", "app")
+    assert site.works("provenance", "app").json["subject"][0]["name"] == "app:1-r1"
+    # Where nothing can be kept a default asks for nothing.
+    site.works("build", "app", "--to", "docker-archive:app.tar")
+    assert site.run("build", "app", "--to", "docker-archive:app.tar", "--attest").code == 2
+
+
+def test_files_there_before_configuring_are_listed(site: Site) -> None:
+    site.edit(
+        "repos/app/component.yaml",
+        "    users:",
+        "    files:\n      /etc/ca.pem: {content: early, before: configure}\n      /etc/app.conf: {content: late}\n    users:",
+    )
+    site.works("lock", "app")
+    site.build()
+    listed = {file["fileName"]: file["checksums"] for file in site.works("sbom", "app").json["files"]}
+    assert {name.lstrip("./") for name in listed} == {"etc/ca.pem", "etc/app.conf"}
+    assert hashlib.sha256(b"early").hexdigest() in {one["checksumValue"] for sums in listed.values() for one in sums}
+
+
 def test_what_is_attested_stays_with_the_same_image(site: Site) -> None:
     assert "has no provenance beside it" in (site.build() and site.run("provenance", "app").errors)
     site.works("build", "app", "--attest")

@@ -19,6 +19,13 @@ RuntimeDirectory=served
 [Install]
 WantedBy=multi-user.target
 """
+COPYRIGHT = """\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: 2020 Somebody
+License: GPL-2+
+"""
 SYSUSERS = 'u served - "A service" /var/lib/served\n'
 
 
@@ -30,7 +37,7 @@ def service(site: Site) -> Site:
     site.repo.add("served-common", source="served", files=common)
     site.repo.add(
         "served", "2:1.4-1", depends="served-common", description="A service", homepage="https://served.example",
-        files={"usr/bin/served": "#!/usr/bin/python3\n"},
+        files={"usr/bin/served": "#!/usr/bin/python3\n", "usr/share/doc/served/copyright": COPYRIGHT},
     )  # fmt: skip
     site.repo.publish()
     return site
@@ -43,6 +50,7 @@ def test_what_it_proposes_builds(service: Site) -> None:
     data = yaml.safe_load(told["text"])
     image = data["images"]["served"]
     assert (data["summary"], data["homepage"]) == ("A service", "https://served.example")
+    assert data["license"] == "GPL-2.0-or-later"
     assert image["run"]["command"] == ["/usr/bin/served", "--listen=:7000", "-x", "y"]
     assert (image["run"]["user"], image["run"]["ports"]) == ("served", {"main": 7000})
     assert image["run"]["volumes"] == {"data": {"path": "/var/lib/served", "owner": "served"}}

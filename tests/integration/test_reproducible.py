@@ -14,8 +14,10 @@ from tests.kit.distribution import Site
 
 pytestmark = pytest.mark.integration
 
-ELSEWHERE = ("unshare", "--uts", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh", "faketime", "2031-02-03 04:05:06")
-"""Another host name and another clock."""
+ELSEWHERE = (
+    "unshare", "--uts", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh", "taskset", "1", "faketime", "2031-02-03 04:05:06",
+)  # fmt: skip
+"""Another host name, one processor alone, another clock."""
 
 
 def everything(site: Site) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.kit.project import ROOT
 
 MIRROR = "http://deb.debian.org/debian"
-PACKAGES = "python3-venv,ca-certificates,git,uidmap,gpgv"
-"""What ``tools/set-up run`` asks for: it installs nothing more then."""
+PACKAGES = "python3-venv,ca-certificates,git,uidmap,gpgv,mount"
+"""What ``tools/set-up run`` asks for, so that it installs nothing more; and ``umount``."""
 # A user namespace is refused in a plain chroot, so the root is really changed.
 _ENTER = """\
 set -e

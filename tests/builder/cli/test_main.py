@@ -163,3 +163,14 @@ def test_a_terminal_without_our_letters(tmp_path: Path) -> None:
 
 def test_the_version(tmp_path: Path) -> None:
     assert imgbuild("--version", cache=tmp_path).output == f"imgbuild, version {__version__}\n"
+
+
+def test_what_several_targets_share_is_told_once(tmp_path: Path) -> None:
+    project(
+        tmp_path, {"imgbuild.yaml": "dsl: 1\nworkspace: x\n", "repos/app/component.yaml": "dsl: 1\ncomponent: app\n"}
+    )
+    result = imgbuild("build", "app", "app/app", cache=tmp_path / "cache", cwd=tmp_path)
+    assert result.code == 2
+    assert result.errors.count("the key 'images' is missing") == 1
+    assert result.output.count("problems in its definition") == 2
+    assert "is missing" not in result.output

@@ -428,7 +428,6 @@ def test_a_package_is_found_by_its_bytes_wherever_it_lies(repo: AptRepo, tmp_pat
     repo.publish()
     root.update()
     assert root.places(package.sha256) == (Found("test", "stable", "pool/stable/nova_2_all.deb"),)
-    assert root.available(package)
     assert root.places("0" * 64) == ()
 
 
