@@ -107,6 +107,7 @@ class _Gathering:
         self.pieces: dict[str, _Piece] = {}
         self.read_packages: list[Payload] = []
         self.left_out: set[str] = set()
+        self.diverting: set[str] = set()
 
     @property
     def newest(self) -> int:
@@ -122,6 +123,8 @@ class _Gathering:
         def begin(control: deb.Control, stanza: Stanza) -> Take:
             nonlocal private
             private = bytecode.private(control.get("postinst") or b"")
+            if b"dpkg-divert" in (control.get("preinst") or b""):
+                self.diverting.add(stanza.package)
 
             def take(entry: Entry, data: Data) -> None:
                 if entry.type == "hardlink":
@@ -208,6 +211,9 @@ class _Gathering:
                 f"/{path} of {names} is a folder in one and a {_other(new, old)} in the other", "leave one of them out"
             )
         winner = dpkg_status.winner(new.owner, old.owner)
+        if winner is None and self.diverting & {new.owner.package, old.owner.package}:
+            # If a diversion decides, the state brings both files; if none does, it tells.
+            return False
         if winner is None and not self._equal(new, old):
             raise MakeError(f"/{path} is brought by {names}, and none replaces the other", "leave one of them out")
         return winner is new.owner

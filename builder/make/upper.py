@@ -40,6 +40,7 @@ def clean(
     """
     empty = tuple(path.strip("/") + "/" for path in generated)
     gone: set[Path] = set()
+    linked: list[tuple[Path, os.stat_result, Path]] = []
     for path, found in _deepest_first(upper):
         relative = str(path.relative_to(upper))
         folder = stat.S_ISDIR(found.st_mode)
@@ -66,12 +67,22 @@ def clean(
         elif folder:
             _tidy_folder(path, found, below, by_rule, kept=relative in settled)
         elif below is not None and relative not in settled and _same(path, found, below):
-            path.unlink()
+            if found.st_nlink > 1:
+                linked.append((path, found, below))
+            else:
+                path.unlink()
         else:
             _strip(path)
             if stat.S_ISREG(found.st_mode) and below is None:
                 _forget_chance(path, relative)
             os.utime(path, (EPOCH, _mtime(path, found, below)), follow_symlinks=False)
+    for path, found, below in linked:
+        # A script has given a file below a further name: they are one file still, if both names stay.
+        if path.lstat().st_nlink > 1:
+            _strip(path)
+            os.utime(path, (EPOCH, _mtime(path, found, below)))
+        else:
+            path.unlink()
     _drop_dangling(upper, gone)
     _tidy_top(upper)
 

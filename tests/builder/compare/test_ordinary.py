@@ -6,9 +6,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from builder.compare import ordinary
+from builder.errors import CompareError
 from builder.model.lock import LockedAnswer, LockedGroup, LockedUser
 from builder.model.plan import LeaveOutRules, StatOverrideEntry
+from builder.pipeline import comparing
 from tests.builder.compare.test_own import state
 
 
@@ -54,3 +58,11 @@ def test_dpkg_leaves_out_what_all_definitions_do_and_no_tests() -> None:
     told = ordinary.options(replace(state(), below=state(), leave_out=LeaveOutRules(("docs", "headers", "tests"))))
     assert "path-exclude=/usr/share/doc/*" in told
     assert not [line for line in told if "include/" in line or "tests" in line or line.startswith("#")]
+
+
+def test_a_machine_without_mmdebstrap_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordinary, "PROGRAM", "mmdebstrap-that-is-not-there")
+    with pytest.raises(CompareError) as caught:
+        comparing.require()
+    assert "mmdebstrap-that-is-not-there is not installed" in caught.value.message
+    assert caught.value.hint == "as root, apt-get install mmdebstrap"

@@ -263,6 +263,15 @@ def test_a_mode_copies_a_file_up_with_its_time(debian: Debian, base: StateLayerP
     assert (info.mode, info.mtime, data) == (0o2755, 1000, b"x\n")
 
 
+def test_a_further_name_that_a_script_gives_a_file_is_one(debian: Debian, base: StateLayerPlan) -> None:
+    script = "#!/bin/sh\nln /etc/linked /etc/name\nln /etc/other /etc/other-name\nrm /etc/other-name\n"
+    package = debian.package("linked", {"etc/linked": "x", "etc/other": "y"}, postinst=script)
+    entries = debian.read(state_layer.make(debian.plan("linked", package, below=base), debian.store))
+    assert entries["etc/linked"][0].isreg()
+    assert (entries["etc/name"][0].islnk(), entries["etc/name"][0].linkname) == (True, "etc/linked")
+    assert "etc/other" not in entries, "it is as it was"
+
+
 def test_a_file_capability_is_stored_without_a_namespace(debian: Debian, base: StateLayerPlan) -> None:
     package = debian.package(
         "ping", {"usr/bin/pinger": "x\n"}, postinst="#!/bin/sh\nset -e\nsetcap cap_net_raw+ep /usr/bin/pinger\n"
