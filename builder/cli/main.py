@@ -16,7 +16,7 @@ from builder.cli.options import shared
 
 COMMANDS = {
     "build": "Make images from definitions and their locks.",
-    "cache": "Show what the store holds, or clean it.",
+    "cache": "Show what the store holds, look for damage in it, or clean it.",
     "check": "Read definitions and say everything that is wrong with them.",
     "compare": "Say whether an image is what its packages are when installed the ordinary way.",
     "completion": "Print a script that completes commands, options and names in a shell.",

@@ -13,12 +13,11 @@ from pathlib import Path
 from builder.errors import MakeError
 from builder.formats import berkeley_db
 from builder.formats.places import canonical
-from builder.formats.tar import Entry, EntryType, layer_writer
+from builder.formats.tar import Entry, EntryType, Keeper, layer_writer
 from builder.make import left_behind
 from builder.make.epoch import EPOCH
 from builder.make.lowers import OPAQUE, Lowers, is_opaque, is_whiteout
 from builder.model.image import Layer
-from builder.tools.store import Store
 
 DAY = EPOCH // 86400
 """The day of the rules' constant time, as /etc/shadow counts days."""
@@ -213,7 +212,7 @@ def _plain_capability(value: bytes) -> bytes:
     return value
 
 
-def layer(upper: Path, store: Store, compression: str) -> Layer:
+def layer(upper: Path, store: Keeper, compression: str) -> Layer:
     """The OCI layer of a cleaned upper folder; deletions become ``.wh.`` files (image-spec, layer.md#whiteouts)."""
     with layer_writer(store, compression) as writer:
         first_of: dict[tuple[int, int], str] = {}

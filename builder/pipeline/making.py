@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from builder.errors import IntegrityError, MakeError
 from builder.formats import compress
-from builder.model.digest import CacheKey
+from builder.model.digest import CacheKey, Digest
 from builder.model.image import Blobs, Layer
 from builder.model.lock import BuiltLayer, LockedPackage
 from builder.model.plan import (
@@ -137,13 +137,14 @@ def _usable(state: StateLayerPlan, store: Store) -> bool:
 
 
 def _trees(plans: Iterable[LayerPlan], store: Store) -> tuple[LockedPackage, ...]:
+    # Configuring reads the packages themselves, too.
     packages = {
         package.sha256: package
         for plan in plans
         if isinstance(plan, StateLayerPlan)
         for state in plan.chain()
         for package in state.packages
-        if store.tree(package.sha256) is None
+        if store.tree(package.sha256) is None or not store.has(Digest.from_hex(package.sha256))
     }
     return tuple(sorted(packages.values()))
 

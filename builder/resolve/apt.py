@@ -19,7 +19,7 @@ from builder.errors import PackageGone, ResolveError, SourceError, Unsatisfiable
 from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
-from builder.resolve import apt_config, apt_errors, apt_policy, indexes
+from builder.resolve import apt_config, apt_errors, apt_policy, indexes, stanzas
 from builder.resolve.apt_policy import Policy
 from builder.resolve.facts import Facts, PackageSource
 from builder.resolve.indexes import Index
@@ -129,14 +129,13 @@ class AptRoot:
                 )
             found = [_URI.match(line) for line in result.text.splitlines()]
             uris = {entry[1]: entry[2] for entry in found if entry and not entry[2].startswith(f"{WISH}_")}
-            packages, stanzas = self._locked(uris)
-        return _explained(packages, set(deb.relation_names(",".join(wishes))), stanzas, bool(installed))
+            packages, known = self._locked(uris)
+        return _explained(packages, set(deb.relation_names(",".join(wishes))), known, bool(installed))
 
     def stanza(self, package: LockedPackage) -> dict[str, str] | None:
         """A package's control fields: as resolved before, from its .deb in the store, or from an index."""
-        path = self._store.folder("stanzas") / package.sha256
-        if path.exists():
-            return deb.fields(path.read_text(errors="surrogateescape"))
+        if kept := stanzas.read(self._store.root / "stanzas" / package.sha256):
+            return kept
         digest = Digest.from_hex(package.sha256)
         if self._store.has(digest):
             with self._store.open(digest) as file:
@@ -333,25 +332,24 @@ class AptRoot:
     def _locked(self, uris: dict[str, str]) -> tuple[tuple[LockedPackage, ...], dict[str, dict[str, str]]]:
         """What lies at some addresses: locked packages, and their fields by name."""
         found = self._indexes()
-        stanzas: dict[str, dict[str, str]] = {}
+        known: dict[str, dict[str, str]] = {}
         for index in found:
             paths = {path: uri for uri in uris if (path := index.below(uri))}
             for path, at in index.find("Filename", {*paths, *(f"./{path}" for path in paths)}):
-                stanzas.setdefault(paths[path.removeprefix("./")], index.stanza(at))
+                known.setdefault(paths[path.removeprefix("./")], index.stanza(at))
         for uri, file in uris.items():
-            if uri not in stanzas:
+            if uri not in known:
                 raise ResolveError(f"{file} is at {unquote(uri)}, but no index describes it")
         packages = []
-        for fields in stanzas.values():
+        for fields in known.values():
             self._keep(fields)
             packages.append(_package(fields, self.places(fields["SHA256"])[0]))
-        return tuple(sorted(packages)), {fields["Package"]: fields for fields in stanzas.values()}
+        return tuple(sorted(packages)), {fields["Package"]: fields for fields in known.values()}
 
     def _keep(self, fields: dict[str, str]) -> None:
-        kept = self._store.folder("stanzas") / fields["SHA256"]
-        if not kept.exists():
-            text = "".join(f"{key}: {value}\n" for key, value in fields.items())
-            self._store.write_file(kept, text.encode("utf-8", "surrogateescape"))
+        path = self._store.folder("stanzas") / fields["SHA256"]
+        if not path.exists():
+            self._store.write_file(path, stanzas.text(fields))
 
 
 def _rank(source: PackageSource) -> tuple[int, bool, str]:

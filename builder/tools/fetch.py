@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import httpx
 
 _CONNECTIONS = 8
+_READERS = 2
 _TRIES = 4
 _PIECE = 1 << 18
 _SLOWEST = 1024
@@ -60,7 +61,7 @@ def fetch(
     logins: tuple[Login, ...] = (),
     patience: float = 30,
 ) -> tuple[Wanted, ...]:
-    """See to it that the store has some bytes.
+    """See to it that the store has some bytes; what it has is read, and fetched again if it is damaged.
 
     Args:
         patience: seconds after which a server counts as one that does not answer; pauses go by it.
@@ -72,7 +73,10 @@ def fetch(
         FetchError: a place did not answer, or the store cannot be written.
         IntegrityError: what came is something else.
     """
-    missing = tuple({one.digest: one for one in wanted if not store.has(one.digest)}.values())
+    every = tuple({one.digest: one for one in wanted}.values())
+    with ThreadPoolExecutor(_READERS) as readers:
+        sound = list(readers.map(store.sound, (one.digest for one in every)))
+    missing = tuple(one for one, is_sound in zip(every, sound, strict=True) if not is_sound)
     if not missing:
         return ()
     reporter.step(f"downloading {len(missing)} files")
@@ -223,7 +227,7 @@ class _Fetcher:
     def _keep(self, wanted: Wanted, place: str, file: BinaryIO) -> None:
         found = _digest(file)
         if found != wanted.digest:
-            file.truncate(0)
+            _emptied(file)
             raise _wrong(wanted, place, found)
         os.fchmod(file.fileno(), 0o644)
         target = self._store.path(wanted.digest)
@@ -234,7 +238,7 @@ class _Fetcher:
         path = Path(unquote(urlsplit(place).path) if place.startswith("file:") else place)
         try:
             with path.open("rb") as source:
-                file.truncate(0)
+                _emptied(file)
                 while piece := source.read(_PIECE):
                     file.write(piece)
                     self._progress.at(wanted.digest, file.tell())
@@ -254,7 +258,7 @@ class _Fetcher:
                 self._request(wanted, url, file)
                 if resumed and _digest(file) != wanted.digest:
                     # what had come before was wrong: from the start, once, before the server is blamed
-                    file.truncate(0)
+                    _emptied(file)
                     self._request(wanted, url, file)
                 return
             except (httpx.TransportError, _Unfinished) as error:
@@ -278,21 +282,21 @@ class _Fetcher:
             if have == wanted.size:
                 self._progress.at(wanted.digest, have)
                 return
-            have = file.truncate(0)
+            have = _emptied(file)
         headers = {"Range": f"bytes={have}-"} if have else {}
         with self._client.stream("GET", url, headers=headers) as response:
             status = response.status_code
             if status == 416 or (
                 status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             ):
-                file.truncate(0)
+                _emptied(file)
                 raise _Unfinished("the server cannot resume")
             if status >= 500 or status == 429:
                 raise _Unfinished(f"answers {status} {response.reason_phrase}")
             if status not in (200, 206):
                 raise _refused(wanted, _public(url), status, response.reason_phrase)
             if status == 200:
-                file.truncate(0)
+                _emptied(file)
             self._take(wanted, url, file, response)
         size = file.tell()
         if wanted.size is not None and size < wanted.size:
@@ -305,7 +309,7 @@ class _Fetcher:
             size = file.tell()
             self._progress.at(wanted.digest, size)
             if wanted.size is not None and size > wanted.size:
-                file.truncate(0)
+                _emptied(file)
                 message = f"{wanted.title}: {_public(url)} gives more than the {wanted.size} bytes that are locked"
                 raise IntegrityError(message, wanted.digest, "", "the mirror is broken, or the file was replaced")
             before += len(piece)
@@ -317,6 +321,12 @@ class _Fetcher:
 
 class _Unfinished(Exception):
     """A server did not do what it should: it may do so the next time."""
+
+
+def _emptied(file: BinaryIO) -> int:
+    # Where it stands counts, too: what is written next is told by it until it reaches the disk.
+    file.seek(0)
+    return file.truncate(0)
 
 
 def _digest(file: BinaryIO) -> Digest:

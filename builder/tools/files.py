@@ -26,6 +26,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file of these bytes, whole or not at all."""
+    """Write a file of these bytes, whole or not at all, whether or not the machine keeps its power.
+
+    For what cannot be made again: locks, indexes. Blobs are known by size and digest, so `replacing` is enough.
+    """
     with replacing(path) as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,14 +1,15 @@
 """The local store: bytes by digest, made layers by cache key, unpacked trees by name.
 
     blobs/sha256/HEX     packages and layers, as their bytes
-    layers/KEY.json      what a layer plan turned out to be
+    layers/KEY.json      what a layer plan turned out to be, and the time of its bytes
     trees/NAME/          unpacked packages and states, for configuring
     apt/                 apt's lists
     logs/                what scripts of packages said, by state; what became of an image, by its name
     locks/               one file per shared thing, for `exclusive`
     tmp/                 what is being made; whatever lies here unlocked is left over
 
-Everything is made under a temporary name and renamed, so what is there is whole.
+Everything is made under a temporary name and renamed, so what is there is whole; what is damaged later, or was lost with
+the machine's power, is found by its size, its time or its checksum, and made or fetched again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from builder.errors import SandboxError
+from builder.errors import IntegrityError, SandboxError
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
 from builder.model.lock import LockedGroup, LockedUser
@@ -87,9 +88,37 @@ class Store:
             raise KeyError(digest) from None
 
     def read(self, digest: Digest) -> bytes:
-        """The bytes."""
+        """The bytes of a small blob.
+
+        Raises:
+            KeyError: they are not here.
+            IntegrityError: they are others, and have been removed.
+        """
         with self.open(digest) as file:
-            return file.read()
+            data = file.read()
+        if (found := Digest.of(data)) != digest:
+            self._discard(self.path(digest))
+            raise IntegrityError(
+                f"{self.path(digest)}: the store's copy was damaged and has been removed", digest, found,
+                "do the same again: it is made or fetched anew; `imgbuild cache verify` looks for more",
+            )  # fmt: skip
+        return data
+
+    def sound(self, digest: Digest) -> bool:
+        """Whether the bytes are here, all of them read; those that are others are removed."""
+        try:
+            with self.path(digest).open("rb") as file:
+                found = Digest.from_hex(hashlib.file_digest(file, "sha256").hexdigest())
+        except FileNotFoundError:
+            return False
+        if found != digest:
+            self._discard(self.path(digest))
+        return found == digest
+
+    def _discard(self, path: Path) -> None:
+        # A store that cannot be written to keeps it; that it is damaged is found again.
+        with contextlib.suppress(OSError):
+            path.unlink()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[BlobWriter]:
@@ -114,18 +143,43 @@ class Store:
 
     def made(self, key: CacheKey) -> MadeLayer | None:
         """What a layer plan turned out to be, if all its bytes are here."""
+        path = self.root / "layers" / f"{key}.json"
         try:
-            data = json.loads((self.root / "layers" / f"{key}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            data = json.loads(path.read_bytes())
+            layer = Layer(Digest(data["digest"]), Digest(data["diff_id"]), data["size"], data["media_type"])
+            status = Digest(data["status"]) if data.get("status") else None
+            users = tuple(LockedUser(**user) for user in data.get("users", ()))
+            groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
+            folders = tuple(FileEntry(path_, "folder", *numbers) for path_, *numbers in data.get("folders", ()))
+            made = MadeLayer(key, layer, status, users, groups, data.get("newest", 0), folders)
+            stamp = data.get("stamp")
+        except FileNotFoundError:
             return None
-        layer = Layer(Digest(data["digest"]), Digest(data["diff_id"]), data["size"], data["media_type"])
-        status = Digest(data["status"]) if data.get("status") else None
-        if not self.has(layer.digest) or (status and not self.has(status)):
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._discard(path)
             return None
-        users = tuple(LockedUser(**user) for user in data.get("users", ()))
-        groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
-        folders = tuple(FileEntry(path, "folder", *numbers) for path, *numbers in data.get("folders", ()))
-        return MadeLayer(key, layer, status, users, groups, data.get("newest", 0), folders)
+        if not self._unchanged(made, stamp) or (status and not self.has(status)):
+            return None
+        return made
+
+    def _unchanged(self, made: MadeLayer, stamp: int | None) -> bool:
+        # To read all layers at each build would take longer than the build: who changes a file changes its time.
+        layer = made.layer
+        path = self.path(layer.digest)
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return False
+        if found.st_size != layer.size:
+            self._discard(path)
+            return False
+        if found.st_mtime_ns == stamp:
+            return True
+        if not self.sound(layer.digest):
+            return False
+        with contextlib.suppress(OSError):
+            self.keep(made)
+        return True
 
     def keep(self, made: MadeLayer) -> None:
         """Remember what a layer plan turned out to be; its bytes must be here."""
@@ -135,6 +189,7 @@ class Store:
             "size": made.layer.size,
             "media_type": made.layer.media_type,
             "newest": made.newest,
+            "stamp": self.path(made.layer.digest).stat().st_mtime_ns,
         }
         if made.status:
             data |= {
@@ -247,6 +302,15 @@ class Store:
             return _usage(self.root)
         except PermissionError:
             return rootless.call(_usage, self.root)
+
+    def remove(self, path: Path) -> None:
+        """Remove something of the store; what is a folder is gone at once, not bit by bit."""
+        if path.is_dir() and not path.is_symlink():
+            with self.temporary_folder() as folder:
+                path.rename(folder / "gone")
+                _remove(folder / "gone")
+        else:
+            path.unlink(missing_ok=True)
 
     def clean(self) -> None:
         """Empty the store, once nobody writes to it."""

@@ -187,7 +187,8 @@ def write(
             blobs.path(digest).unlink(missing_ok=True)
             blobs_.copy(image, digest, blobs.path(digest))
         for digest, data in lost:
-            files.write(blobs.path(digest), data)
+            with files.replacing(blobs.path(digest)) as file:
+                file.write(data)
         others = [one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) != reference]
         key = lambda one: (one.get("annotations") or {}).get(oci.REF_NAME, "")  # noqa: E731
         index["manifests"] = sorted([*others, entry], key=key)
