@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder.errors import StaleLock
 from builder.formats import lockfile
@@ -16,12 +17,14 @@ from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
 from builder.plan.planner import Locked
 from builder.resolve import locking
-from builder.resolve.apt import AptRoot
 from builder.resolve.facts import fingerprint
 from builder.resolve.locking import LockDiff
 from builder.tools import files as files_
 from dsl.catalog import Catalog, Definition
 from dsl.errors import Problem
+
+if TYPE_CHECKING:
+    from builder.resolve.apt import AptRoot
 
 Locks = Mapping[str, Lock]
 """Locks by the key of their definition."""

@@ -9,6 +9,7 @@ import platform
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,13 +18,15 @@ from builder.model.digest import Digest
 from builder.model.lock import Lock, LockedPackage, LockedSource
 from builder.pipeline.edges import Edges
 from builder.plan import planner
-from builder.resolve.apt import AptRoot
 from builder.resolve.facts import Facts, PackageSource
 from builder.tools import credentials
 from builder.tools import fetch as fetching
 from builder.tools.fetch import Wanted
 from builder.tools.store import Store
 from dsl.catalog import SHIPPED_LAYERS, Catalog, Definition
+
+if TYPE_CHECKING:
+    from builder.resolve.apt import AptRoot
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 DEBIAN_MIRROR = re.compile(r"^https?://(?:deb|security)\.debian\.org(?=/)")
@@ -131,6 +134,9 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
 
 def apt_root(catalog: Catalog, definition: Definition, edges: Edges) -> AptRoot:
     """The private apt of a definition."""
+    # A build from locks does without it.
+    from builder.resolve.apt import AptRoot
+
     return AptRoot(edges.store, sources(catalog, definition), architecture(catalog), netrc(catalog))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from builder.errors import ResolveError, Unsatisfiable
 from builder.formats import deb
 from builder.model.lock import RULES, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
-from builder.resolve.apt import AptRoot
 from builder.resolve.facts import Facts, fingerprint
+
+if TYPE_CHECKING:
+    from builder.resolve.apt import AptRoot
 
 NO_GROUPING = Grouping(0, ())
 COMPILER_WISH = "python3-minimal"

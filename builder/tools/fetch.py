@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -73,6 +72,9 @@ def fetch(
         FetchError: a place did not answer, or the store cannot be written.
         IntegrityError: what came is something else.
     """
+    # A build that makes nothing does without it.
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     every = tuple({one.digest: one for one in wanted}.values())
     with ThreadPoolExecutor(_READERS) as readers:
         sound = list(readers.map(store.sound, (one.digest for one in every)))
