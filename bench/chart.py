@@ -19,7 +19,7 @@ class Row:
     values: tuple[float, ...]
 
 
-def svg(title: str, series: Sequence[str], rows: Sequence[Row], ticks: Sequence[float]) -> str:
+def svg(title: str, series: Sequence[str], rows: Sequence[Row], ticks: Sequence[float], unit: str = "MB") -> str:
     """The chart; ``ticks`` are values of the scale, the first and last its ends."""
     low, high = math.log10(ticks[0]), math.log10(ticks[-1])
     block = LINE * len(series) + GAP
@@ -41,7 +41,7 @@ def svg(title: str, series: Sequence[str], rows: Sequence[Row], ticks: Sequence[
         found.append(f'<text x="{28 + place * 255}" y="50">{escape(name)}</text>')
     for tick in ticks:
         found.append(f'<line x1="{x(tick)}" x2="{x(tick)}" y1="{TOP}" y2="{bottom}" stroke="#ddd"/>')
-        found.append(f'<text x="{x(tick)}" y="{bottom + 18}" text-anchor="middle" fill="#555">{tick:g} MB</text>')
+        found.append(f'<text x="{x(tick)}" y="{bottom + 18}" text-anchor="middle" fill="#555">{tick:g} {unit}</text>')
     for number, row in enumerate(rows):
         start = TOP + GAP + number * block
         found.append(f'<text x="{LEFT - 12}" y="{start + LINE + 4}" text-anchor="end">{escape(row.name)}</text>')

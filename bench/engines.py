@@ -1,0 +1,171 @@
+"""Engines of the benchmark's own: a docker that builds, and what images are loaded into."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.watch import Failed
+
+DOCKERFILES = Path(__file__).parent / "dockerfiles"
+_LEVEL = 6
+"""What docker compresses layers with when it pushes (Go's ``gzip.DefaultCompression``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """A running daemon."""
+
+    host: str
+
+    def __call__(self, *words: str, env: Mapping[str, str] | None = None) -> str:
+        """Run a command of docker.
+
+        Raises:
+            Failed: it ended with another code than 0.
+        """
+        found = subprocess.run(self.argv(*words), env={**os.environ, **(env or {})}, capture_output=True, text=True)
+        if found.returncode:
+            raise Failed(f"docker {' '.join(words)}: {found.stdout[-2000:]}{found.stderr[-2000:]}")
+        return found.stdout
+
+    def argv(self, *words: str) -> list[str]:
+        """The words of a command."""
+        return ["docker", "--host", self.host, *words]
+
+    def build(self, name: str, proxy: str, arguments: Mapping[str, str] | None = None) -> None:
+        """Build ``bench/NAME`` from the folder NAME of our Dockerfiles, or from the folder ``alone``."""
+        folder = DOCKERFILES / name
+        given = {"http_proxy": proxy, **(arguments or {})}
+        words = [word for key, value in given.items() for word in ("--build-arg", f"{key}={value}")]
+        path = folder if folder.is_dir() else DOCKERFILES / "alone"
+        # The builder that every docker has: buildx is a package of its own.
+        self("build", "--network", "host", "--tag", f"bench/{name}", *words, str(path), env={"DOCKER_BUILDKIT": "0"})
+
+    def forget(self, keep: Iterable[str] = ()) -> None:
+        """Remove all images and what builds have cached, but for some."""
+        names = self("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        wanted = [name for name in names if name.removesuffix(":latest") not in keep and "<none>" not in name]
+        if wanted:
+            self("rmi", "--force", *wanted)
+        self("image", "prune", "--force")
+
+    def layers(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """The layers of some images: bytes as they are, and compressed as for a push, by where they lie in an archive."""
+        with subprocess.Popen(self.argv("save", *names), stdout=subprocess.PIPE) as child:
+            sizes: dict[str, tuple[int, int]] = {}
+            wanted: set[str] = set()
+            with tarfile.open(fileobj=child.stdout, mode="r|") as archive:
+                for info in archive:
+                    file = archive.extractfile(info)
+                    if file is None:
+                        continue
+                    if info.name == "manifest.json":
+                        wanted = {layer for image in json.load(file) for layer in image["Layers"]}
+                        continue
+                    squeezed, size = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31), 0
+                    while piece := file.read(1 << 20):
+                        size += len(squeezed.compress(piece))
+                    sizes[info.name] = info.size, size + len(squeezed.flush())
+        return {name: sizes[name] for name in wanted}
+
+
+@contextmanager
+def docker(folder: Path) -> Iterator[Docker]:
+    """A docker with its own data, which stays, and its own socket, while the block runs.
+
+    Raises:
+        Failed: it does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not shutil.which("dockerd"):
+        raise Failed("dockerd is not installed: the Debian package docker.io has it")
+    found = Docker(f"unix://{folder / 'docker.sock'}")
+    words = ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "--host", found.host,
+             "--pidfile", str(folder / "pid"), "--iptables=false", "--bridge=none"]  # fmt: skip
+    with _running(words, folder, found.argv("info")):
+        yield found
+
+
+@contextmanager
+def _docker_host(_folder: Path, docker: Docker) -> Iterator[Mapping[str, str] | None]:
+    yield {"DOCKER_HOST": docker.host}
+
+
+@contextmanager
+def _podman_host(folder: Path, _docker: Docker) -> Iterator[Mapping[str, str] | None]:
+    """A podman with its own storage that only takes images: it runs nothing."""
+    if not shutil.which("podman"):
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    host = f"unix://{folder / 'podman.sock'}"
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder / "graph"}"\nrunroot = "{folder / "run"}"\n'
+    )
+    # Locks in shared memory would be one for all podmans.
+    (folder / "containers.conf").write_text(
+        f'[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\ntmp_dir = "{folder / "tmp"}"\n'
+    )
+    env = {
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+    }
+    service = ["podman", "system", "service", "--time=0", host]
+    with _running(service, folder, ["podman", "--remote", "--url", host, "version"], env):
+        yield {**env, "CONTAINER_HOST": host}
+
+
+ENGINES = {"docker": _docker_host, "podman": _podman_host}
+"""How each engine is had: what imgbuild and its command find in the environment, or None if it is not installed."""
+
+
+def remove(name: str, env: Mapping[str, str], image: str) -> None:
+    """Remove all tags of an image from an engine."""
+    settings = {**os.environ, **env}
+    words = [name, *(("--remote",) if name == "podman" else ())]
+    listed = subprocess.run(
+        [*words, "images", "--quiet", image], env=settings, capture_output=True, text=True, check=True
+    )
+    subprocess.run(
+        [*words, "rmi", "--force", *dict.fromkeys(listed.stdout.split())], env=settings, check=True, capture_output=True
+    )
+
+
+@contextmanager
+def _running(words: list[str], folder: Path, ready: list[str], env: Mapping[str, str] | None = None) -> Iterator[None]:
+    """A daemon that runs for the block, with its log in a folder.
+
+    Raises:
+        Failed: it does not start.
+    """
+    settings, path = {**os.environ, **(env or {})}, folder / "log"
+    with path.open("wb") as log:
+        child = subprocess.Popen(words, env=settings, stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            if child.poll() is not None or subprocess.run(ready, env=settings, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.2)
+        if child.poll() is not None:
+            raise Failed(f"{words[0]} does not run:\n{path.read_text()[-2000:]}")
+        yield
+    finally:
+        child.terminate()
+        child.wait(60)
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    mounted = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    for place in reversed([place for place in mounted if place.startswith(f"{folder}/")]):
+        subprocess.run(["umount", place], capture_output=True, check=False)
