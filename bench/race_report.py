@@ -130,6 +130,8 @@ def page(results: Results) -> str:
     """What ``docs/performance.md`` has between its marks: the table, the machine, and what was compared."""
     machine = results["machine"]
     lines = [
+        # Written by hand into results that are not to be taken for more than they are.
+        *([results["note"], ""] if "note" in results else []),
         f"Component {results['subject']}; medians of {len(results['cold']['walls'])} runs.",
         "",
         table(results),

@@ -27,7 +27,7 @@ from builder.model.lock import LockedPackage
 from builder.model.plan import MadeLayer, PackageLayerPlan
 from builder.tools.store import Store
 
-_IN_MEMORY = 96 * 1024 * 1024
+_IN_MEMORY = 32 * 1024 * 1024
 _PIECE = 1 << 20
 _NOWHERE = -1
 
