@@ -38,6 +38,10 @@ _HINTS = (
         r"Operation not permitted|Permission denied|Read-only file system|must be superuser",
         "scripts may not mount, make devices or change the kernel's settings: such a thing belongs to who runs the image",
     ),
+    (
+        r": (?:command )?not found$",
+        "its package may not depend on what the script calls: name that program's package in `packages` too",
+    ),
 )  # fmt: skip
 """By what a failing script says, the way out."""
 _SCRIPT = re.compile(r"installed (\S+) package (\S+) script")
@@ -146,5 +150,5 @@ def _failed(what: str, script: str, problem: str, outcome: Outcome) -> Configure
             f"{what}: its {script} took too long and was ended after {patience()} seconds", what, script, output,
             f"does it wait for an answer, a service or a network? {PATIENCE} says how many seconds a script may take",
         )  # fmt: skip
-    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, output, re.IGNORECASE)), _HINT)
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, output, re.IGNORECASE | re.MULTILINE)), _HINT)
     return ConfigureError(f"{what}: {problem}", what, script, output, hint)

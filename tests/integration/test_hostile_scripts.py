@@ -147,6 +147,7 @@ FAILING = {
     "mount": ("mount -t tmpfs none /tmp", "scripts may not mount"),
     "mknod": ("mknod /dev/mine b 8 0", "make devices"),
     "proc": ("echo 1 > /proc/sys/vm/overcommit_memory", "change the kernel's settings"),
+    "calls nothing": ("no-such-program --system", "name that program's package"),
     "kills dpkg": ("kill -9 -1", "docs/failures.md"),
     "other": ("exit 3", "docs/failures.md"),
 }  # fmt: skip
