@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import StaleLock
+from builder.errors import StaleLock, of_system
 from builder.formats import lockfile
 from builder.model.lock import RULES, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
 from builder.model.plan import ImagePlan
@@ -319,8 +319,11 @@ def write_file(path: Path, locks: LockFile) -> None:
     """Write a lock file if it says something new."""
     text = lockfile.text(locks)
     if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files_.write(path, text.encode())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files_.write(path, text.encode())
+        except OSError as error:
+            raise of_system(error, "the lock cannot be written", str(path)) from None
 
 
 def dev(

@@ -12,6 +12,7 @@ from builder.resolve.facts import PackageSource
 _KEYRING = "`keyring` must have the key that signs this suite: ask the publisher for it, and check its fingerprint"
 _MIRROR = "is the mirror reachable? a site's own is named by `mirror:` in imgbuild.yaml or by IMGBUILD_MIRROR"
 _STALE = "the mirror is out of date, or this machine's clock is wrong"
+_BEHIND = "this machine's clock is behind, or the mirror's ahead"
 _CHANGED = "the mirror is being updated, or it is not to be trusted: try again, then use another one"
 
 _FAULTS = (
@@ -20,13 +21,14 @@ _FAULTS = (
     (r"BADSIG|Message has been manipulated", "it was changed after it was signed", _CHANGED),
     (r"EXPKEYSIG (\S+)|KEYEXPIRED (\S+)", "the key {0} that signs it has expired", "renew the keyring"),
     (r"REVKEYSIG (\S+)", "the key {0} that signs it is revoked", "renew the keyring"),
+    (r"Not live until (\S+)", "it is signed at a time that is still to come ({0})", _BEHIND),
     (r"key is not live|Expired on", "a key that signs it has expired", "renew the keyring"),
     (r"not available: GOODSIG|No good signature from required signer", "no key that `fingerprints` names has signed it",
      "is `fingerprints` up to date? it names primary keys, which stand for their subkeys"),
     (r"NO_PUBKEY (\S+)|Missing key (\w+)", "the keyring {keyring} does not have the key {0} that signs it", _KEYRING),
     (r"Clearsigned file isn't valid", "its InRelease is no signed text", "does the network want a login first?"),
     (r"is expired \((.*?)\)", "its Release file has expired ({0})", f"{_STALE}; of an archived mirror, `valid_at` says when it was in force"),
-    (r"is not valid yet \((.*?)\)", "its Release file is from the future ({0})", "this machine's clock is behind, or the mirror's ahead"),
+    (r"is not valid yet \((.*?)\)", "its Release file is from the future ({0})", _BEHIND),
     (r"doesn't have the component '(.*?)'", "it has no component {0!r}", "is `components` right? this suite's Release file names those that it has"),
     (r"Hash Sum mismatch|unexpected size|Hashes of expected file", "an index is not what the signed Release file says", _CHANGED),
     (r"Failed to fetch (\S+)\s+(.*)", "{1} ({0})", _MIRROR),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,6 +132,55 @@ def test_a_full_output(site: Site, tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
         assert site.build(out=str(disk / "out")) == expected
         assert not validate.image(site.image(out=str(disk / "out")))
+
+
+def test_no_room_for_a_state(site: Site, tmp_path: Path) -> None:
+    """Room for what a script writes, but not for the layer of it."""
+    data = "head -c 6000000 /dev/urandom > /var/lib/made"
+    site.repo.add("app", "2", files=PROGRAM, postinst=f"#!/bin/sh\nset -e\n{data}\n")
+    site.repo.publish()
+    site.lock_elsewhere()
+    with small_disk(tmp_path / "disk", 1 << 30) as disk:
+        subprocess.run(["cp", "-a", site.cache, disk / "cache"], check=True)
+        size = shutil.disk_usage(disk).used + (9 << 20)
+        subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+        site.cache = disk / "cache"
+        result = site.run("build", "app", "--locked")
+        require_told(result, "configuring app", "No space left on device")
+        assert not (site.folder / "out").exists()
+        require_tidy(site)
+        subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
+        site.build()
+
+
+def test_no_room_for_a_lock(site: Site, tmp_path: Path) -> None:
+    site.repo.add("app", "2", files=PROGRAM)
+    site.repo.publish()
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        subprocess.run(["cp", "-a", site.folder, disk / "work"], check=True)
+        with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        lock = disk / "work/repos/app/lock.yaml"
+        before = lock.read_text()
+        result = site.run("lock", "app", "--update", cwd=disk / "work")
+        require_told(result, "lock.yaml", "No space left on device")
+        assert lock.read_text() == before
+        assert {path.name for path in lock.parent.iterdir()} == {"component.yaml", "lock.yaml"}
+        (disk / "full").unlink()
+        result = site.run("lock", "app", "--update", cwd=disk / "work")
+        assert result.code == 0, result.errors
+        assert '"app", "2"' in lock.read_text()
+
+
+def test_a_clock_in_the_past(site: Site) -> None:
+    expected = site.build(out="expected")
+    result = site.run(
+        "build", "app", "--locked", "--to", "oci:again", "--json", under=("faketime", "2001-02-03 04:05:06")
+    )
+    assert result.code == 0, result.errors
+    assert {one["image"]: one["digest"] for one in result.json["images"]} == expected
+    assert site.build(out="again") == expected
 
 
 def test_a_full_temporary_folder(site: Site, tmp_path: Path) -> None:
