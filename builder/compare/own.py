@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from builder.compare import view
 from builder.compare.view import Facts, View
 from builder.file_differences import FileDifference
-from builder.formats import places
-from builder.make import leave_out
+from builder.formats import deb, places
+from builder.make import dpkg_status, leave_out
 from builder.make.leave_out import dpkg_cfg
 from builder.make.state_layer import RULE_FILE
+from builder.model.digest import Digest
 from builder.model.plan import FileEntry, FilesLayerPlan, ImagePlan, LeaveOutRules, StateLayerPlan
 from builder.tools.store import Store
 
 GENERATED = "initial data, left out as the definition says"
 LEFT_OUT = "kinds of files that the definition leaves out, where dpkg does not"
+CHECKSUMS = "checksums that dpkg makes of a package that brings none"
 _HOPS = 40
 Names = tuple[Mapping[int, str], Mapping[int, str]]
 
@@ -31,17 +33,21 @@ class Expected:
         counts: how many paths and records of it are the definition's, by what they are.
         generated: paths whose content the definition leaves out, without a leading ``/``.
         rules: which kinds of files it leaves out.
+        unsummed: where dpkg writes the checksums of packages that bring none.
     """
 
     view: View
     counts: Mapping[str, int]
     generated: tuple[str, ...]
     rules: LeaveOutRules
+    unsummed: frozenset[str] = frozenset()
 
     def reason(self, difference: FileDifference) -> str:
-        """Why the definition itself leaves a path out; empty if it does not."""
+        """Why an image of this definition and these packages lacks a path; empty if there is no such reason."""
         if difference.new:
             return ""
+        if difference.path in self.unsummed:
+            return CHECKSUMS
         if difference.path.startswith(tuple(f"{path}/" for path in self.generated)):
             return GENERATED
         if leave_out.left_out(difference.path, self.rules, leads_on=difference.old.get("type") in ("folder", "link")):
@@ -96,7 +102,17 @@ def expected(ordinary: View, image: View, plan: ImagePlan, names: Names, store: 
     }
     generated = tuple(path.strip("/") for state in states for path in state.generated)
     rules = states[-1].leave_out
-    return Expected(found, {what: count for what, count in counts.items() if count}, generated, rules)
+    told = {what: count for what, count in counts.items() if count}
+    return Expected(found, told, generated, rules, frozenset(_unsummed(states, store)))
+
+
+def _unsummed(states: Iterable[StateLayerPlan], store: Store) -> Iterator[str]:
+    for package in (package for state in states for package in state.packages):
+        with store.open(Digest.from_hex(package.sha256)) as file:
+            control = deb.control(file, package.name)
+        if control.get("md5sums") is None:
+            (stanza,) = dpkg_status.parse(control.stanza)
+            yield f"{dpkg_status.INFO}/{stanza.info_name}.md5sums"
 
 
 def _files(found: View, plan: ImagePlan, states: Iterable[StateLayerPlan], names: Names, store: Store) -> int:

@@ -274,8 +274,7 @@ def _write_records(top: Path, inputs: _Inputs) -> None:
     all_interested = (*interested, *(i for package in inputs.new for i in triggers.interests(package)))
     for name, text in triggers.files(all_interested).items():
         (admin / "triggers" / name).write_text(text)
-    for name in ("File", "Unincorp"):
-        (admin / "triggers" / name).touch()
+    (admin / "triggers" / "Unincorp").touch()
 
 
 def _add_users(

@@ -130,6 +130,20 @@ def test_the_same_locks_and_digests_as_root(site: Site, somebody: User) -> None:
     assert [path.name for path in store.iterdir()] == ["locks"]
 
 
+def test_the_ordinary_way_needs_no_root(site: Site, somebody: User) -> None:
+    release(site, postinst=POSTINST)
+    home = Home(somebody, site)
+    home.works("lock", "app")
+    home.works("build", "app")
+    result = home.run("compare", "app", "--json")
+    (found,) = result.json["images"]
+    assert [(one["path"], one["ordinary"], one["image"]) for one in found["unexplained"]] == []
+    assert result.code == 0
+    assert somebody.left_over() == {}
+    assert files_of(home.cache / "imgbuild/tmp") == []
+    assert foreign(home.cache / "imgbuild/logs", somebody) == []
+
+
 def test_a_proposal_needs_no_root(site: Site, somebody: User) -> None:
     home = Home(somebody, site)
     home.works("init", "second", "--package", "app", "--extends", "tiny ^1.0")

@@ -75,7 +75,7 @@ class Distribution:
         self.repo = AptRepo(folder / "tiny", ("stable", "security"))
         # mmdebstrap mounts over some of these folders: a package cannot bring files in them.
         files = {path.removesuffix(".keep"): found for path, found in root_files().items()}
-        files["var/lib/dpkg/parts/"] = ""
+        files |= dict.fromkeys(("var/cache/", "var/lib/dpkg/parts/", "var/log/"), "")
         self.repo.add("tiny", files=files, links=ROOT_LINKS, essential="yes")
         self._taken = set(files)
         self._of_this_machine("perl-base")

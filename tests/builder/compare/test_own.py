@@ -14,6 +14,7 @@ from builder.model.digest import CacheKey
 from builder.model.lock import LockedGroup, LockedUser
 from builder.model.plan import FileEntry, FilesLayerPlan, ImagePlan, LeaveOutRules, StateLayerPlan
 from builder.tools.store import Store
+from tests.kit.debs import deb
 
 KEY = CacheKey("k")
 NAMES = ({0: "root", 42: "web"}, {0: "root", 42: "web"})
@@ -106,3 +107,17 @@ def test_links_that_lead_nowhere(tmp_path: Path) -> None:
         "usr/share/e",
         "usr/share/g",
     }
+
+
+def test_checksums_that_only_dpkg_makes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    packages = []
+    for name, members in (("with", {"md5sums": ""}), ("without", {})):
+        package, data = deb(name, {"usr/x": ""}, members=members)
+        store.add(data)
+        packages.append(package)
+    found = expected(store, {}, {}, packages=tuple(packages))
+    lacking = [
+        FileDifference(f"var/lib/dpkg/info/{name}.md5sums", {"type": "file"}, {}) for name in ("with", "without")
+    ]
+    assert [found.reason(one) for one in lacking] == ["", own.CHECKSUMS]

@@ -1,0 +1,41 @@
+"""What ships, and the examples, are what their packages are when installed the ordinary way."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.fleet import Fleet
+from tests.kit.project import imgbuild
+
+pytestmark = pytest.mark.e2e
+SMALL = (
+    (".", "memcached"),
+    ("examples/web", "web"),
+    ("examples/database", "database"),
+    ("examples/own-program", "greeter"),
+    ("examples/site-overlay", "web"),
+)
+LARGE = tuple(
+    (".", image)
+    for image in (
+        "rabbitmq", "mariadb", "keystone", "nova/nova-api", "nova/nova-compute",
+        "nova/nova-conductor", "nova/nova-metadata", "nova/nova-novncproxy", "nova/nova-scheduler",
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "target"),
+    [
+        *(pytest.param(*one, marks=pytest.mark.sampled) for one in SMALL),
+        *(pytest.param(*one, marks=pytest.mark.full) for one in LARGE),
+    ],
+)
+def test_an_image_is_the_same_system(where: str, target: str, fleet: Fleet) -> None:
+    folder = fleet.site / where
+    out = f"oci:{fleet.cache / 'faithful' / where / target}"
+    built = imgbuild("build", target, "--to", out, cache=fleet.cache, cwd=folder)
+    assert built.code == 0, built.errors + built.output
+    found = imgbuild("compare", out, cache=fleet.cache, cwd=folder)
+    assert found.code == 0, found.output + found.errors
+    assert "the same system" in found.output
