@@ -16,7 +16,7 @@ from pathlib import Path
 
 from builder.errors import CompareError
 from builder.formats import deb
-from builder.make.epoch import EPOCH
+from builder.make.epoch import EPOCH, HOSTS
 from builder.make.leave_out import dpkg_cfg
 from builder.model.digest import Digest
 from builder.model.lock import LockedPackage
@@ -62,7 +62,7 @@ def install(state: StateLayerPlan, store: Store, folder: Path, log: Path) -> Pat
     work = folder / "work"
     work.mkdir()
     hooks = {
-        "setup": setup_hook(),
+        "setup": setup_hook(package.name for package in packages),
         "essential": _early(chain, store, files) + answers_hook(chain),
         "customize": customize_hook(chain),
     }
@@ -108,9 +108,16 @@ def options(state: StateLayerPlan) -> tuple[str, ...]:
     return ("force-unsafe-io", "force-confold", "force-confdef", *(line for line in lines if not line.startswith("#")))
 
 
-def setup_hook() -> str:
-    """Before anything is unpacked: mmdebstrap has brought files of this machine."""
-    return '#!/bin/sh\nset -eu\nrm -f "$1/etc/hostname" "$1/etc/resolv.conf"\n'
+def setup_hook(packages: Iterable[str]) -> str:
+    """Before anything is unpacked: instead of files of this machine, which mmdebstrap has brought, a machine's that knows itself.
+
+    Debian 12's base-files brings no links of a merged /usr: as every installer there, we make them.
+    """
+    lines = ["#!/bin/sh", "set -eu", 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf"', 'mkdir -p "$1/etc"']
+    lines.append(f'printf %s {shlex.quote(HOSTS)} > "$1/etc/hosts"')
+    if "usr-is-merged" in packages:
+        lines += [f'mkdir -p "$1/usr/{name}"; ln -s usr/{name} "$1/{name}"' for name in ("bin", "lib", "lib64", "sbin")]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def answers_hook(chain: Iterable[StateLayerPlan]) -> str:

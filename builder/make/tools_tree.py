@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from builder.make import accounts, numbered_tools
-from builder.make.epoch import EPOCH
+from builder.make.epoch import EPOCH, HOSTS
 from builder.make.lowers import Lowers
 from builder.model.plan import StateLayerPlan
 
@@ -69,7 +69,7 @@ def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | 
     folder.mkdir(mode=0o755)
     for path, text in _EXECUTABLES.items():
         _write(folder, path, text, 0o755)
-    _write(folder, "etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n", 0o644)
+    _write(folder, "etc/hosts", HOSTS, 0o644)
     python = below.find("usr/lib/python3")
     for parent in {tree / "usr/lib" for tree in below.trees} if python else set():
         for library in parent.glob("python3.*"):

@@ -66,3 +66,17 @@ def test_a_machine_without_mmdebstrap_is_told_what_to_install(monkeypatch: pytes
         comparing.require()
     assert "mmdebstrap-that-is-not-there is not installed" in caught.value.message
     assert caught.value.hint == "as root, apt-get install mmdebstrap"
+
+
+@pytest.mark.parametrize(
+    ("packages", "links"), [(["base-files"], []), (["base-files", "usr-is-merged"], ["bin", "lib", "lib64", "sbin"])]
+)
+def test_a_root_begins_without_this_machine(packages: list[str], links: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/resolv.conf").write_text("nameserver 192.0.2.1\n")
+    script = tmp_path / "hook"
+    script.write_text(ordinary.setup_hook(packages))
+    subprocess.run(["sh", str(script), str(root)], check=True)
+    assert sorted(path.name for path in (root / "etc").iterdir()) == ["hosts"]
+    assert sorted(path.name for path in root.iterdir() if path.is_symlink()) == links
