@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from builder.errors import CompareError
@@ -62,7 +62,7 @@ def install(state: StateLayerPlan, store: Store, folder: Path, log: Path) -> Pat
     work = folder / "work"
     work.mkdir()
     hooks = {
-        "setup": setup_hook(package.name for package in packages),
+        "setup": setup_hook(frozenset(package.name for package in packages), man="man" not in state.leave_out.kinds),
         "essential": _early(chain, store, files) + answers_hook(chain),
         "customize": customize_hook(chain),
     }
@@ -108,15 +108,21 @@ def options(state: StateLayerPlan) -> tuple[str, ...]:
     return ("force-unsafe-io", "force-confold", "force-confdef", *(line for line in lines if not line.startswith("#")))
 
 
-def setup_hook(packages: Iterable[str]) -> str:
+def setup_hook(packages: Container[str], *, man: bool = True) -> str:
     """Before anything is unpacked: instead of files of this machine, which mmdebstrap has brought, a machine's that knows itself.
 
-    Debian 12's base-files brings no links of a merged /usr: as every installer there, we make them.
+    Debian 12's base-files brings no links of a merged /usr: as every installer there, we make them. And as who leaves out
+    manual pages must, their folders: update-alternatives fails without (openjdk).
+
+    Args:
+        man: whether packages bring those folders.
     """
     lines = ["#!/bin/sh", "set -eu", 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf"', 'mkdir -p "$1/etc"']
     lines.append(f'printf %s {shlex.quote(HOSTS)} > "$1/etc/hosts"')
     if "usr-is-merged" in packages:
         lines += [f'mkdir -p "$1/usr/{name}"; ln -s usr/{name} "$1/{name}"' for name in ("bin", "lib", "lib64", "sbin")]
+    if not man:
+        lines += [f'mkdir -p "$1/usr/share/man/man{section}"' for section in range(1, 9)]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -76,7 +76,8 @@ def test_a_root_begins_without_this_machine(packages: list[str], links: list[str
     (root / "etc").mkdir(parents=True)
     (root / "etc/resolv.conf").write_text("nameserver 192.0.2.1\n")
     script = tmp_path / "hook"
-    script.write_text(ordinary.setup_hook(packages))
+    script.write_text(ordinary.setup_hook(packages, man=bool(links)))
     subprocess.run(["sh", str(script), str(root)], check=True)
     assert sorted(path.name for path in (root / "etc").iterdir()) == ["hosts"]
     assert sorted(path.name for path in root.iterdir() if path.is_symlink()) == links
+    assert (root / "usr/share/man/man1").is_dir() is not bool(links)
