@@ -156,7 +156,7 @@ def page(results: Results) -> str:
     if "docker bytes" in results:
         lines.append(f"- Unique layers: {results['bytes']['layers']} and {results['docker bytes']['layers']}.")
     if "rebuilt" in results:
-        lines.append(f"- The fix that is loaded is Debian's of {', '.join(results['rebuilt']['fixed'])}.")
+        lines.append(f"- The fix that is loaded is of {', '.join(results['rebuilt']['fixed'])}.")
     return "\n".join(lines)
 
 

@@ -30,7 +30,6 @@ def test_dockerfiles_ask_for_the_packages_of_the_definitions(subject: race.Subje
     wanted = {image.name: {n for part in image.chain() for n in part.model.packages.apt} for image in images}
     assert {name: installed(name) for name in subject.names} == wanted
     assert {subject.alone, subject.added} <= set(subject.names)
-    assert set(subject.definitions) == {part.name for image in images for part in image.chain() if not part.component}
 
 
 def test_a_component_without_one_image() -> None:
