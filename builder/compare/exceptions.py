@@ -24,7 +24,7 @@ class Exception_:
         may: ``missing`` (the image lacks it), ``extra`` (it alone has it), or the names of the facts that may differ.
         type: what the path must be, where it is; empty for anything.
         dangling: only links that lead nowhere in the ordinary way's root.
-        lines: of a text that differs, what every line that differs must match; empty if none is looked at.
+        lines: what every line that differs of a text must match, or every fact that differs; empty if none is looked at.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Exception_:
         """Whether a difference is one of these.
 
         Args:
-            differing: the lines that one side of it has alone.
+            differing: the lines that one side of it has alone; or the facts.
             dangling: whether it is of a link that leads nowhere in the ordinary way's root.
         """
         if not kinds(difference) <= self.may or not _compiled(self.paths).fullmatch(difference.path):

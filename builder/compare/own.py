@@ -34,6 +34,7 @@ class Expected:
         generated: paths whose content the definition leaves out, without a leading ``/``.
         rules: which kinds of files it leaves out.
         unsummed: where dpkg writes the checksums of packages that bring none.
+        below: the files of packages of definitions with other rules, and which.
     """
 
     view: View
@@ -41,6 +42,7 @@ class Expected:
     generated: tuple[str, ...]
     rules: LeaveOutRules
     unsummed: frozenset[str] = frozenset()
+    below: tuple[tuple[frozenset[str], LeaveOutRules], ...] = ()
 
     def reason(self, difference: FileDifference) -> str:
         """Why an image of this definition and these packages lacks a path; empty if there is no such reason."""
@@ -50,7 +52,9 @@ class Expected:
             return CHECKSUMS
         if difference.path.startswith(tuple(f"{path}/" for path in self.generated)):
             return GENERATED
-        if leave_out.left_out(difference.path, self.rules, leads_on=difference.old.get("type") in ("folder", "link")):
+        # What a definition keeps, those below it may have left out.
+        rules = next((rules for paths, rules in self.below if difference.path in paths), self.rules)
+        if leave_out.left_out(difference.path, rules, leads_on=difference.old.get("type") in ("folder", "link")):
             return LEFT_OUT
         return ""
 
@@ -103,13 +107,29 @@ def expected(ordinary: View, image: View, plan: ImagePlan, names: Names, store: 
     generated = tuple(path.strip("/") for state in states for path in state.generated)
     rules = states[-1].leave_out
     told = {what: count for what, count in counts.items() if count}
-    return Expected(found, told, generated, rules, frozenset(_unsummed(states, store)))
+    controls = [(state, control) for state in states for control in _controls(state, store)]
+    below = tuple(
+        (frozenset(path for of, control in controls if of is state for path in _files_of(control)), state.leave_out)
+        for state in states
+        if state.leave_out != rules
+    )
+    return Expected(found, told, generated, rules, frozenset(_unsummed(control for _, control in controls)), below)
 
 
-def _unsummed(states: Iterable[StateLayerPlan], store: Store) -> Iterator[str]:
-    for package in (package for state in states for package in state.packages):
+def _controls(state: StateLayerPlan, store: Store) -> Iterator[deb.Control]:
+    for package in state.packages:
         with store.open(Digest.from_hex(package.sha256)) as file:
-            control = deb.control(file, package.name)
+            yield deb.control(file, package.name)
+
+
+def _files_of(control: deb.Control) -> Iterator[str]:
+    sums = (control.get("md5sums") or b"").decode(errors="surrogateescape").splitlines()
+    for line in sums:
+        yield places.placed(line.partition("  ")[2])
+
+
+def _unsummed(controls: Iterable[deb.Control]) -> Iterator[str]:
+    for control in controls:
         if control.get("md5sums") is None:
             (stanza,) = dpkg_status.parse(control.stanza)
             yield f"{dpkg_status.INFO}/{stanza.info_name}.md5sums"

@@ -180,7 +180,9 @@ def _configure(
         for entry in plan.early_files:
             _write(root, entry, store)
         early = accounts.early_names(inputs.new)
-        _add_users(plan, root, frozenset(early), early)
+        # Scripts that find no systemd-sysusers call adduser.
+        sysusers = early if root.exists("usr/bin/systemd-sysusers") else accounts.NONE
+        _add_users(plan, root, frozenset(early), sysusers)
         if plan.debconf:
             lines = questions.selections(plan.debconf, (*inputs.new, *inputs.old))
             configure.command(box, ["debconf-set-selections"], "debconf", lines.encode())

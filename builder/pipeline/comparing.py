@@ -183,6 +183,8 @@ def _told(
     for one in found:
         lines = _lines(one.path, texts)
         differing = [line[1:] for line in lines[2:] if line[:1] in "+-"]
+        if "content" not in one.old:
+            differing += [*one.old.values(), *one.new.values()]
         dangling = expected.dangling(one.path)
         reason = expected.reason(one) or next(
             (rule.name for rule in rules if rule.explains(one, differing, dangling=dangling)), ""

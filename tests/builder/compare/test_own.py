@@ -28,8 +28,8 @@ def state(**more: Any) -> StateLayerPlan:
          "statoverrides", "alternatives", "generated"), (),
     )  # fmt: skip
     return StateLayerPlan(
-        cache_key=KEY, definition="x", architecture="amd64", below=None, leave_out=LeaveOutRules(("docs",)), compression="gzip",
-        **{**told, **more},
+        cache_key=KEY, definition="x", architecture="amd64", compression="gzip",
+        **{"below": None, "leave_out": LeaveOutRules(("docs",)), **told, **more},
     )  # fmt: skip
 
 
@@ -121,3 +121,21 @@ def test_checksums_that_only_dpkg_makes(tmp_path: Path) -> None:
         FileDifference(f"var/lib/dpkg/info/{name}.md5sums", {"type": "file"}, {}) for name in ("with", "without")
     ]
     assert [found.reason(one) for one in lacking] == ["", own.CHECKSUMS]
+
+
+def test_what_a_definition_keeps_those_below_it_may_have_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    packages = []
+    for name in ("base", "upper"):
+        package, data = deb(name, {}, members={"md5sums": f"{'0' * 32}  lib/systemd/system/{name}.service\n"})
+        store.add(data)
+        packages.append((package,))
+    units, kept = (LeaveOutRules(("units",), keep) for keep in ((), ("/usr/lib/systemd/system/*",)))
+    base = state(packages=packages[0], leave_out=units)
+    upper = state(packages=packages[1], leave_out=kept, below=base)
+    plan = ImagePlan("c", "x", "1", 1, KEY, "amd64", (base, upper), "{}")
+    found = own.expected({}, {}, plan, NAMES, store)
+    lacking = [
+        FileDifference(f"usr/lib/systemd/system/{name}.service", {"type": "file"}, {}) for name in ("base", "upper")
+    ]
+    assert [found.reason(one) for one in lacking] == [own.LEFT_OUT, ""]

@@ -331,9 +331,15 @@ def test_users_of_sysusers_d_have_the_numbers_of_the_lock(debian: Debian, base: 
     assert LockedGroup("svc", 42001) in made.groups
 
 
-def test_shadow_is_as_sysusers_makes_it(debian: Debian) -> None:
-    """Without the package passwd there is none before: only root may read it, and the accounts have no password at all."""
-    package = debian.package("sys", {"usr/lib/sysusers.d/sys.conf": "u svc - -\nu! fixed - -\n"})
+@pytest.mark.parametrize(
+    ("program", "password", "expires"), [({"usr/bin/systemd-sysusers": "#!/bin/sh\n"}, "!*", "1"), ({}, "!", "")]
+)
+def test_shadow_is_as_sysusers_makes_it(program: dict[str, str], password: str, expires: str, debian: Debian) -> None:
+    """Without the package passwd there is none before: only root may read it, and the accounts have no password at all.
+
+    If nothing brings sysusers, the scripts call adduser (dbus-system-bus-common).
+    """
+    package = debian.package("sys", {"usr/lib/sysusers.d/sys.conf": "u svc - -\nu! fixed - -\n", **program})
     files = {path: what for path, what in root_files().items() if not path.endswith("shadow")}
     bare = debian.package("bare", files, ROOT_LINKS, fields="Essential: yes\n")
     plan = replace(
@@ -343,8 +349,8 @@ def test_shadow_is_as_sysusers_makes_it(debian: Debian) -> None:
     )
     entries = debian.read(state_layer.make(plan, debian.store))
     assert [entries[f"etc/{name}"][0].mode for name in ("shadow", "gshadow")] == [0, 0]
-    assert entries["etc/shadow"][1].decode() == f"fixed:!*:{DAY}:::::1:\nsvc:!*:{DAY}::::::\n"
-    assert entries["etc/gshadow"][1].decode() == "fixed:!*::\nsvc:!*::\n"
+    assert entries["etc/shadow"][1].decode() == f"fixed:{password}:{DAY}:::::{expires}:\nsvc:{password}:{DAY}::::::\n"
+    assert entries["etc/gshadow"][1].decode() == f"fixed:{password}::\nsvc:{password}::\n"
 
 
 def test_generated_content_stays_out_but_not_its_folder(debian: Debian, base: StateLayerPlan) -> None:
