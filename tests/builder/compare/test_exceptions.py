@@ -65,6 +65,15 @@ def test_every_line_that_differs_must_match() -> None:
     assert not dated.explains(changed), "what cannot be read as text is not explained"
 
 
+@pytest.mark.parametrize(
+    ("shadow", "reasoned"), [("!*:day::::::", True), ("$y$j9T$x:day::::::", False), (":day::::::", False)]
+)
+def test_a_fact_that_differs_must_match_too(shadow: str, reasoned: bool) -> None:
+    changed = FileDifference("user:uuidd", {"shadow": "!:day::::::"}, {"shadow": shadow})
+    told = [*changed.old.values(), *changed.new.values()]
+    assert any(rule.explains(changed, told) for rule in exceptions.shipped()) is reasoned
+
+
 def test_a_link_must_dangle_where_that_is_the_reason() -> None:
     assert rule("a", dangling=True).explains(missing("a"), dangling=True)
     assert not rule("a", dangling=True).explains(missing("a"))
