@@ -10,7 +10,6 @@ import pytest
 
 from tests.kit import inside
 from tests.kit.cloud import REGION, Cloud
-from tests.kit.fleet import COMPONENTS
 from tests.kit.project import imgbuild
 from tests.kit.running import Running
 
@@ -23,7 +22,7 @@ SERVICES_OF_NOVA = (*NETWORKED, "nova-compute")
 def nova(cloud: Cloud) -> Mapping[str, Running]:
     """Nova and placement, with schema, cells and accounts."""
     cloud.images |= cloud.fleet.load(cloud.site.engine, "nova")
-    cloud.images |= cloud.fleet.load(cloud.site.engine, "placement", where=f"{COMPONENTS}/placement")
+    cloud.images |= cloud.fleet.load(cloud.site.engine, "placement")
     cloud.database("placement", "nova_api")
     cloud.database("nova", "nova_cell0", user="nova")
     for name, kind, address in (

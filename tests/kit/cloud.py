@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ class Cloud:
 
     def config(self, image: str) -> dict[str, str]:
         """The configuration that an image expects, from its templates."""
-        component = ROOT_OF.get(image, f"repos/{image.partition('-')[0]}")
+        component = f"repos/{image.partition('-')[0]}"
         paths = [
             path for path, told in self.site.declared(self.images[image]).files.items() if not told.get("optional")
         ]
@@ -94,11 +96,29 @@ class Cloud:
         }
         self.site.step(self.images["keystone"], "bootstrap", config=self.config("keystone"), env=env)
 
+    def join(self, name: str, kind: str, url: str, databases: Sequence[str] = (), *, messages: bool = True) -> None:
+        """Give a component its databases, its accounts and its place in the catalogue."""
+        self.database(name)
+        self.database(*databases)
+        if messages:
+            self.running["rabbitmq"].exec("rabbitmqctl", "add_user", name, password(name))
+            self.running["rabbitmq"].exec("rabbitmqctl", "set_permissions", name, ".*", ".*", ".*")
+        self.user(name, "service")
+        self.openstack("service", "create", "--name", name, kind)
+        self.openstack("endpoint", "create", "--region", REGION, kind, "public", url)
+
+    def ask(
+        self, image: str, port: str, path: str, told: object = None, *, method: str | None = None, **headers: str
+    ) -> Any:
+        """What an API answers to the administrator."""
+        data = told if isinstance(told, bytes) or told is None else json.dumps(told).encode()
+        kind = "application/octet-stream" if isinstance(told, bytes) else "application/json"
+        headers |= {"X-Auth-Token": self.openstack("token", "issue")["id"], "Content-Type": kind}
+        url = self.running[image].url(port, path)
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
     def openstack(self, *words: str) -> Any:
         """What the command line answers, as plain data."""
         told = self.site.run(self.images["openstack-client"], "openstack", *words, "-f", "json", env=ADMIN)
         return json.loads(told)
-
-
-ROOT_OF = {"placement": f"{COMPONENTS}/placement"}
-"""Where components lie that do not ship."""

@@ -36,6 +36,16 @@ class Service:
     path: str = ""
 
     @property
+    def host(self) -> str:
+        """The name of its host."""
+        return self.address.partition(":")[0]
+
+    @property
+    def port(self) -> str:
+        """Its port."""
+        return self.address.partition(":")[2]
+
+    @property
     def url(self) -> str:
         """The address without an account."""
         return f"{self.scheme}://{self.address}{self.path}"
@@ -50,6 +60,8 @@ SERVICES: Mapping[str, Service] = {
     "database": Service("mysql+pymysql", "mariadb:3306", "/{name}"),
     "messages": Service("rabbit", "rabbitmq:5672", "/"),
     "identity": Service("http", "keystone:5000", "/v3"),
+    "metadata": Service("http", "nova-metadata:8775"),
+    "ovn-southbound": Service("tcp", "ovn-sb-db-server:6642"),
     "cache": Service("memcached", "memcached:11211"),
 }
 
