@@ -33,6 +33,7 @@ LEFT_BEHIND: tuple[tuple[str, str], ...] = (
     ("etc/bind/rndc.key", "a secret, one per machine"),
     ("etc/munge/munge.key", "a secret, one per machine"),
     ("etc/corosync/authkey", "a secret, one per machine"),
+    ("etc/varnish/secret", "a secret, one per machine"),
     ("var/lib/rabbitmq/.erlang.cookie", "a secret, one per cluster"),
     ("var/lib/systemd/random-seed", "random"),
     ("var/lib/systemd/catalog*", "for the journal alone"),
