@@ -13,7 +13,7 @@ import click
 from builder.cli.options import Common, common, written
 
 if TYPE_CHECKING:
-    from builder.pipeline.running import Kind
+    from builder.transports.engine import Kind
 
 
 @click.command("run")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from builder.deploy.declared import Declared
-
-Kind = Literal["docker", "podman"]
-_SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600}
-_BYTES = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+from builder.transports.engine import Kind
+from dsl import quantities
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ def confined(declared: Declared, kind: Kind, volumes: str, told: Mapping[str, An
     yield "--read-only"
     if kind == "podman":
         yield "--read-only-tmpfs=false"  # it would make more writable than is declared
-    yield f"--stop-timeout={seconds(run.get('stop_grace', '30s'))}"
+    yield f"--stop-timeout={quantities.nanoseconds(run.get('stop_grace', '30s')) // 10**9}"
     if platform.get("privileged"):
         yield "--privileged"
     else:
@@ -93,27 +90,13 @@ def confined(declared: Declared, kind: Kind, volumes: str, told: Mapping[str, An
     for empty in (*run.get("writable", ()), *told.get("writable", ())):
         yield from _empty(empty, kind)
     if "memory" in limits:
-        yield f"--memory={size(limits['memory'])}"
+        yield f"--memory={quantities.octets(limits['memory'])}"
     if "cpus" in limits:
         yield f"--cpus={_cpus(limits['cpus'])}"
     if "pids" in limits:
         yield f"--pids-limit={limits['pids']}"
     if "files" in limits:
         yield f"--ulimit=nofile={limits['files']}"
-
-
-def seconds(duration: str) -> int:
-    """A duration of the language, in whole seconds."""
-    found = re.fullmatch(r"([0-9]+)(ms|s|m|h)", duration)
-    assert found, "the model checks durations"
-    return int(found[1]) * _SECONDS[found[2]]
-
-
-def size(quantity: str) -> int:
-    """A quantity of the language (``256Mi``) in bytes: engines mean 1024 by ``k``, Kubernetes means 1000."""
-    found = re.fullmatch(r"([0-9.]+)([KMGT]i?)?", quantity)
-    assert found, "the model checks quantities"
-    return int(float(found[1]) * _BYTES.get(found[2], 1))
 
 
 def _cpus(quantity: str) -> str:
@@ -128,5 +111,5 @@ def _empty(place: Mapping[str, Any], kind: Kind) -> tuple[str, ...]:
     # podman 4 knows no owner of a tmpfs; a volume without a name has the owner and mode of the image's folder.
     if kind == "podman":
         return ("--volume", str(place["path"]))
-    limit = f",size={size(place['size'])}" if "size" in place else ""
+    limit = f",size={quantities.octets(place['size'])}" if "size" in place else ""
     return ("--tmpfs", f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{limit}")

@@ -159,14 +159,9 @@ class Chosen:
         if self.how != "named":
             return newest or self.how == "all"
         hexes = [digest.removeprefix("sha256:") for digest in digests]
-        return _tagged(stored) in self.references or any(
+        return naming.tagged(stored.name) in self.references or any(
             digest.startswith(begin) for digest in hexes for begin in self.digests
         )
-
-
-def _tagged(stored: StoredImage) -> str:
-    """Name and tag of a release, without its place."""
-    return ":".join(stored.name.rsplit(":", 2)[-2:])
 
 
 def _images(places: Sequence[str], store: Store) -> Mapping[str, tuple[StoredImage, ...]]:
@@ -175,8 +170,11 @@ def _images(places: Sequence[str], store: Store) -> Mapping[str, tuple[StoredIma
     for place in places:
         for name in transports.releases(place, store):
             (stored,) = transports.read_chosen(name, store)
-            found.setdefault(_tagged(stored).rpartition(":")[0], []).append(stored)
-    return {name: tuple(sorted(all_, key=lambda one: naming.age(_tagged(one)))) for name, all_ in sorted(found.items())}
+            found.setdefault(naming.tagged(stored.name).rpartition(":")[0], []).append(stored)
+    return {
+        name: tuple(sorted(all_, key=lambda one: naming.age(naming.tagged(one.name))))
+        for name, all_ in sorted(found.items())
+    }
 
 
 def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, LockedPackage]]:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from builder import transports
 from builder.deploy import engine_words
@@ -16,9 +15,8 @@ from builder.deploy.engine_words import Place
 from builder.errors import EngineError, UsageError
 from builder.report import Reporter
 from builder.tools.store import Store
-from builder.transports import Target, engine
-
-Kind = Literal["docker", "podman"]
+from builder.transports import Target, engine, naming
+from builder.transports.engine import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def offered(text: str, kind: Kind | None, store: Store, reporter: Reporter) -> t
     stored = transports.read_stored(text, store)
     image = transports.parsed(stored)
     chosen = kind or _answering(store)
-    declared = Declared(":".join(stored.name.rsplit(":", 2)[-2:]), image.configuration.get("config") or {})
+    declared = Declared(naming.tagged(stored.name), image.configuration.get("config") or {})
     named = transports.Named(declared.title, declared.reference, {})
     transports.write(image, Target(chosen, ""), named, store, reporter)
     return chosen, declared

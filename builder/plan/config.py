@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from builder.model.digest import Digest
 from builder.plan.accounts import Numbers
-from dsl import model
+from dsl import model, quantities
 from dsl.catalog import CatalogComponent, Definition
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NANOSECONDS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def describe(
@@ -42,9 +40,9 @@ def describe(
     if run.health and run.health.exec:
         described["Healthcheck"] = {
             "Test": ["CMD", *run.health.exec],
-            "Interval": _nanoseconds(run.health.interval),
-            "Timeout": _nanoseconds(run.health.timeout),
-            "StartPeriod": _nanoseconds(run.health.start),
+            "Interval": quantities.nanoseconds(run.health.interval),
+            "Timeout": quantities.nanoseconds(run.health.timeout),
+            "StartPeriod": quantities.nanoseconds(run.health.start),
             "Retries": run.health.retries,
         }
     return described
@@ -127,9 +125,3 @@ def _json(value: Any) -> str:
 
 def _port(port: int | model.ListeningPort) -> str:
     return f"{port}/tcp" if isinstance(port, int) else f"{port.port}/{port.protocol}"
-
-
-def _nanoseconds(duration: str) -> int:
-    found = re.fullmatch(r"([0-9]+)(ms|s|m|h)", duration)
-    assert found, "the model checks durations"
-    return int(found[1]) * NANOSECONDS[found[2]]

@@ -58,9 +58,7 @@ class Engine:
             UsageError: there is none.
             EngineError: the engine does not give it.
         """
-        found = self._find(name)
-        if found is None:
-            raise UsageError(f"{self.kind} has no image {name!r}", f"`{self.kind} images` lists what it has")
+        found = self._required(name)
         file: BinaryIO = tempfile.TemporaryFile(dir=self.store.folder("tmp"))  # noqa: SIM115
         try:
             self._copy(name, lambda: found.save(_PIECE), file)
@@ -82,9 +80,7 @@ class Engine:
         Raises:
             UsageError: there is none.
         """
-        found = self._find(name)
-        if found is None:
-            raise UsageError(f"{self.kind} has no image {name!r}", f"`{self.kind} images` lists what it has")
+        found = self._required(name)
         return dict(found.attrs.get("Config") or {})
 
     def load(self, image: Image, reference: str, reporter: Reporter) -> None:
@@ -144,6 +140,12 @@ class Engine:
                 return self.client.images.get(name)
             except (docker.errors.NotFound, podman.errors.NotFound, podman.errors.ImageNotFound):
                 return None
+
+    def _required(self, name: str) -> Any:
+        found = self._find(name)
+        if found is None:
+            raise UsageError(f"{self.kind} has no image {name!r}", f"`{self.kind} images` lists what it has")
+        return found
 
     def _known(self, image: Image) -> frozenset[Digest]:
         """The layers of an image that the engine has.

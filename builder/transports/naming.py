@@ -59,6 +59,11 @@ def split(reference: str) -> tuple[str, str]:
     return name, tag
 
 
+def tagged(name: str) -> str:
+    """Name and tag of an image that is called ``oci:out:nova-api:31.0.0-r3``: without its place."""
+    return ":".join(name.rsplit(":", 2)[-2:])
+
+
 def age(reference: str) -> tuple[Any, ...]:
     """A key that sorts references of one image, oldest first: ``-dev`` before all releases, ``r9`` before ``r10``."""
     name, tag = split(reference)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -103,12 +103,11 @@ class Case:
     works: Callable[[Running], None] = nothing
     says: str = ""
     code: int = 0
-    config: Mapping[str, str] = field(default_factory=dict)
 
 
 CASES = {
     "valkey": Case("valkey", valkey, "Ready to accept connections"),
-    "etcd": Case("etcd", etcd, code=0),
+    "etcd": Case("etcd", etcd),
     "haproxy": Case("haproxy", haproxy),
     "prometheus": Case("prometheus", prometheus, "Server is ready"),
     "prometheus-mysqld-exporter": Case("prometheus-mysqld-exporter", mysqld_exporter, code=2),

@@ -20,6 +20,7 @@ from typing import Any
 
 from builder.deploy import engine_words
 from builder.deploy.declared import Declared
+from builder.transports.engine import Kind
 from tests.kit.engines import Engine, Podman
 
 CAPABILITIES = """
@@ -131,7 +132,7 @@ class Site:
     ) -> list[str]:
         volumes = f"{self.name}-{name}"
         self._volumes |= {f"{volumes}-{volume}" for volume in declared.run.get("volumes", {})}
-        kind: engine_words.Kind = "podman" if isinstance(self.engine, Podman) else "docker"
+        kind: Kind = "podman" if isinstance(self.engine, Podman) else "docker"
         told = declared.step(step) if step else {}
         words = []
         for word in engine_words.confined(declared, kind, volumes, told):

@@ -10,8 +10,9 @@ import pytest
 
 from builder.deploy import engine_words
 from builder.deploy.declared import Declared
-from builder.deploy.engine_words import Kind, Place
+from builder.deploy.engine_words import Place
 from builder.errors import UsageError
+from builder.transports.engine import Kind
 
 
 def image(run: dict[str, Any], **labels: dict[str, Any]) -> Declared:
