@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from builder.cli import engines
 from builder.cli.options import Common, common, written
-
-if TYPE_CHECKING:
-    from builder.transports.engine import Kind
 
 
 @click.command("run")
 @click.argument("image", shell_complete=written)
 @click.argument("step", default="")
-@click.option("--engine", type=click.Choice(["docker", "podman"]), help="By default the one that answers.")
+@engines.engine_option
 @click.option("--name", default="", help="Of the container and its volumes; the image's own name if not given.")
 @click.option("--config", "configs", metavar="PATH=FILE", multiple=True, help="A file of the site's configuration.")
 @click.option("--env", "-e", "envs", metavar="NAME=VALUE", multiple=True, help="A variable of the site's.")
@@ -56,7 +50,7 @@ def command(
     for file in files.values():
         if not file.is_file():
             raise UsageError(f"there is no file {file}")
-    kind, declared = running.offered(image, _kind(engine), common.store(), common.reporter())
+    kind, declared = running.offered(image, engines.kind_of(engine), common.store(), common.reporter())
     published = (
         dict(_port(one) for one in ports) if ports else {port: number for port, (number, _) in declared.ports.items()}
     )
@@ -68,18 +62,9 @@ def command(
         files,
     )
     options = ["--detach"] if detach and not step else ["--rm"]
-    options += ["--interactive", "--tty"] if not detach and sys.stdin.isatty() and sys.stdout.isatty() else []
+    options += [] if detach else engines.interactive()
     found = running.command(kind, declared, place, step, options)
-    if dry_run:
-        print(shlex.join(found.shown()))
-        return
-    common.reporter().note(shlex.join(found.shown()))
-    sys.stdout.flush()
-    os.execv(found.program, [found.program, *found.words])
-
-
-def _kind(engine: str | None) -> Kind | None:
-    return "docker" if engine == "docker" else "podman" if engine == "podman" else None
+    engines.become(found, common.reporter(), dry_run=dry_run)
 
 
 def _pair(text: str, option: str, form: str) -> tuple[str, str]:

@@ -123,16 +123,25 @@ def build(
         edges.reporter.warn(error.message)
         jobs = _without(catalog, jobs, gone, edges)
         made = _make(catalog, jobs, ways, edges)
-    locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
-    sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
-    written = (_write(job, made, sections, ways, edges, started, attesting) for job in jobs)
-    built = tuple(
-        replace(one, log=remembering.log(job.plan, made, edges.store, one.status, one.digest or one.because))
-        for job, one in zip(jobs, written, strict=True)
-    )
+    built = _written(jobs, made, ways, edges, started, attesting)
     if not locked:
         remembering.layers(((job.image, job.plan, job.locks) for job in jobs if job.plan.revision), made)
     return (*built, *failed)
+
+
+def aside(catalog: Catalog, image: Definition, locks: Locks, destination: str, edges: Edges) -> Built:
+    """Make an image that no file defines, of locks that lie in no file of the workspace, as a ``-dev`` build.
+
+    Raises:
+        FetchError: a package cannot be had.
+        UsageError, EngineError: it cannot be written there.
+    """
+    started = time.monotonic()
+    ways = (transports.parse_target(destination),)
+    transports.require(ways, (image.name,), edges.store)
+    jobs = [_Job(image, locks, locking.drafts(catalog, (image,), locks, edges)[image.key])]
+    (built,) = _written(jobs, _make(catalog, jobs, ways, edges), ways, edges, started, None)
+    return built
 
 
 def _attesting(catalog: Catalog, wanted: Iterable[Iterable[Definition]]) -> Attesting:
@@ -231,6 +240,23 @@ def _fetcher(
 
 def _failure(name: str, error: ImgbuildError, tag: str = "", status: str = "failed") -> Built:
     return Built(name, tag, status, because=error.message, error=error)
+
+
+def _written(
+    jobs: list[_Job],
+    made: making.Made,
+    ways: tuple[transports.Target, ...],
+    edges: Edges,
+    started: float,
+    attesting: Attesting | None,
+) -> tuple[Built, ...]:
+    locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
+    sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
+    written = (_write(job, made, sections, ways, edges, started, attesting) for job in jobs)
+    return tuple(
+        replace(one, log=remembering.log(job.plan, made, edges.store, one.status, one.digest or one.because))
+        for job, one in zip(jobs, written, strict=True)
+    )
 
 
 def _write(

@@ -326,6 +326,11 @@ def write_file(path: Path, locks: LockFile) -> None:
             raise of_system(error, "the lock cannot be written", str(path)) from None
 
 
+def keep(definition: Definition, lock_: Lock) -> None:
+    """Write the one lock of a lock file that holds no other."""
+    write_file(definition.lock_path, LockFile((lock_,)))
+
+
 def dev(
     catalog: Catalog, wanted: Iterable[Definition], locks: Locks, gone: frozenset[str], edges: Edges
 ) -> dict[str, Lock]:

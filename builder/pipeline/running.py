@@ -55,7 +55,7 @@ def offered(text: str, kind: Kind | None, store: Store, reporter: Reporter) -> t
         return found, Declared(name, engine.connect(found, store).config(name))
     stored = transports.read_stored(text, store)
     image = transports.parsed(stored)
-    chosen = kind or _answering(store)
+    chosen = kind or answering(store)
     declared = Declared(naming.tagged(stored.name), image.configuration.get("config") or {})
     named = transports.Named(declared.title, declared.reference, {})
     transports.write(image, Target(chosen, ""), named, store, reporter)
@@ -79,16 +79,33 @@ def command(kind: Kind, declared: Declared, place: Place, step: str, options: It
     if wanted:
         hint = f"give each: --config {wanted[0]}=FILE"
         raise UsageError(f"{declared.reference} expects {' and '.join(wanted)}", hint)
+    name = () if step else ("--name", place.name)
+    return run(kind, (*name, *options, *engine_words.words(declared, kind, place, step)))
+
+
+def run(kind: Kind, words: Iterable[str]) -> Command:
+    """An engine's command ``run``.
+
+    Args:
+        words: all that follows it.
+
+    Raises:
+        EngineError: the engine's program is not there.
+    """
     program = shutil.which(kind)
     if program is None:
         raise EngineError(f"the program {kind} is not here", f"install {kind}'s command line")
     # podman's program looks at its own storage; we have spoken to the service that CONTAINER_HOST names.
     far = ("--remote",) if kind == "podman" and os.environ.get("CONTAINER_HOST") else ()
-    name = () if step else ("--name", place.name)
-    return Command(program, (*far, "run", *name, *options, *engine_words.words(declared, kind, place, step)))
+    return Command(program, (*far, "run", *words))
 
 
-def _answering(store: Store) -> Kind:
+def answering(store: Store) -> Kind:
+    """The first engine that answers.
+
+    Raises:
+        EngineError: none does.
+    """
     problems = []
     kinds: tuple[Kind, ...] = ("docker", "podman")
     for kind in kinds:

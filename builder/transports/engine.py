@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -27,6 +27,21 @@ _WORK_SECONDS = 1800
 _PIECE = 1 << 20
 _ZSTD_SINCE = 23
 """The first docker that unpacks zstd (moby 41759)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that runs.
+
+    Attributes:
+        image: what it was started from, as the engine tells it.
+        labels: of its image, and its own.
+    """
+
+    id: str
+    name: str
+    image: str
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,23 @@ class Engine:
         """
         found = self._required(name)
         return dict(found.attrs.get("Config") or {})
+
+    def container(self, name: str) -> Container | None:
+        """The container of a name or ID, if it runs."""
+        import docker.errors
+        import podman.errors
+
+        with self._errors(f"does not answer for the container {name}"):
+            try:
+                found = self.client.containers.get(name)
+            except (docker.errors.NotFound, podman.errors.NotFound):
+                return None
+        told = found.attrs
+        if not (told.get("State") or {}).get("Running"):
+            return None
+        config = told.get("Config") or {}
+        image = config.get("Image") or told.get("ImageName") or told.get("Image") or ""
+        return Container(str(found.id), str(told.get("Name", name)).lstrip("/"), image, config.get("Labels") or {})
 
     def load(self, image: Image, reference: str, reporter: Reporter) -> None:
         """Give it an image; layers that it has are not sent.
