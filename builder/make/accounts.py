@@ -69,12 +69,14 @@ def early_names(packages: Iterable[Unpacked]) -> Mapping[str, str]:
     """
     names: dict[str, str] = {}
     for package in packages:
+        scripts = [package.text(name) for name in ("preinst", "postinst")]
+        by_sysusers, by_adduser = (any(map(found.search, scripts)) for found in (_SYSUSERS, _ADDUSER))
         for path in package.files:
             mode = package.mode(path) if path.startswith("usr/lib/sysusers.d/") and path.endswith(".conf") else None
-            if mode is not None and stat.S_ISREG(mode):
+            # dbus of Debian 12 brings the file, and its script calls adduser.
+            if mode is not None and stat.S_ISREG(mode) and (by_sysusers or not by_adduser):
                 names |= _sysusers((package.tree / path).read_text(errors="replace"))
-        for script in ("preinst", "postinst"):
-            text = package.text(script)
+        for text in scripts:
             if _SYSUSERS.search(text) and not _ADDUSER.search(text):
                 names |= {name: names.get(name, "") for name in re.findall(r"[a-z_][a-z0-9_-]*", text)}
     return names

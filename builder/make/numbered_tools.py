@@ -80,10 +80,10 @@ exec "$folder/$tool" "$@"
 """
 _ADDUSER = """
 [ "$user$group" ] || exec "$folder/$tool" "$@"
-new=
+new= there=
 case $tool-$words in
 addgroup-*) new=$group ;;
-*" --system "*) ;;
+*" --system "*) grep -q "^$name:" /etc/group && there=$name ;;
 *" --group "*) new=$group ;;
 esac
 eval "set -- $words"
@@ -98,6 +98,11 @@ for word; do
         fi
         ;;
     esac
+    if [ "$there" ] && [ "$word" = --group ]; then
+        # Of a group that is there already adduser takes the name, but for the home folder a number of its own choice.
+        set -- "$@" --ingroup
+        word=$there
+    fi
     set -- "$@" "$word"
     last=$word
 done

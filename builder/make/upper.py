@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import MakeError
-from builder.formats import berkeley_db
+from builder.formats import berkeley_db, offline_manifest
 from builder.formats.places import canonical
 from builder.formats.tar import Entry, EntryType, Keeper, layer_writer
 from builder.make import left_behind
@@ -180,6 +180,9 @@ def _mtime(path: Path, found: os.stat_result, below: Path | None) -> int:
 
 
 def _forget_chance(path: Path, relative: str) -> None:
+    if path.name == offline_manifest.NAME:
+        path.write_bytes(offline_manifest.in_order(path.read_bytes()))
+        return
     with path.open("rb") as file:
         head = file.read(berkeley_db.HEAD)
         if not berkeley_db.has_id(head):

@@ -27,6 +27,7 @@ UNGUARDED = {
     "lonely": "useradd --system -N lonely",
     "stubborn": "groupadd --gid 1777 stubborn\nuseradd --uid=1778 -g 1777 stubborn",
     "debianish": "adduser --system --group --home /var/lib/debianish debianish",
+    "grouped": "addgroup --system grouped\nadduser --system --home /var/lib/grouped --group grouped",
     "numbered": "adduser --system --group --uid 779 numbered",
     "virtual": "adduser --system --ingroup crowd --uid 64055 virtual\naddgroup --system --gid 64055 virtual\nadduser virtual virtual",
 }
@@ -61,6 +62,8 @@ def test_scripts_that_do_not_look_make_what_they_ask_for(site: Site) -> None:
     assert users["homely"][3:] == ["At home", "/var/lib/homely", "/bin/sh"]
     home = (root / "var/lib/homely").stat()
     assert [str(home.st_uid), str(home.st_gid)] == users["homely"][1:3] == [users["homely"][1], groups["homely"][1]]
+    home = (root / "var/lib/grouped").stat()
+    assert [str(home.st_uid), str(home.st_gid)] == users["grouped"][1:3] == [users["grouped"][1], groups["grouped"][1]]
     assert (users["joined"][2], groups["homely"][2]) == (groups["crowd"][1], "joined")
     assert "lonely" not in groups
     assert (users["virtual"][1:3], groups["virtual"][1:]) == (["64055", groups["crowd"][1]], ["64055", "virtual"])
@@ -87,7 +90,7 @@ def test_a_definition_gives_other_numbers(site: Site) -> None:
     assert {name: users[name][1] for name in given if name != "joined"} == {
         name: str(uid) for name, uid in given.items() if name != "joined"
     }
-    own = ("plain", "homely", "stubborn", "debianish", "numbered")
+    own = ("plain", "homely", "stubborn", "debianish", "grouped", "numbered")
     assert {name: (users[name][2], groups[name][1]) for name in own} == {
         name: (str(given[name] + 1), str(given[name] + 1)) for name in own
     }
@@ -95,5 +98,18 @@ def test_a_definition_gives_other_numbers(site: Site) -> None:
     assert users["joined"][2] == groups["crowd"][1] == "8200"
     assert (root / "var/lib/homely").stat().st_uid == given["homely"]
     assert (root / "var/lib/debianish").stat().st_uid == given["debianish"]
+    assert (root / "var/lib/grouped").stat().st_gid == given["grouped"] + 1
     # What is mounted while configuring does not stay.
     assert not (root / "var/lib/imgbuild-accounts").exists()
+
+
+def test_who_makes_an_account_makes_it_as_that_one_does(site: Site) -> None:
+    """adduser locks the password by ``!``, systemd-sysusers by ``!*``; a package may bring the file of the one and call the other."""
+    for name, call in {"bus": "adduser --system --group bus", "own": "systemd-sysusers own.conf"}.items():
+        conf = {f"usr/lib/sysusers.d/{name}.conf": f"u {name} - -\n"}
+        site.repo.add(name, depends="adduser, sysusers", files=conf, postinst=f"#!/bin/sh\nset -e\n{call}\n")
+    site.repo.add("app", "2", depends="bus, own", files={"usr/bin/app": "#!/bin/sh\n"})
+    site.repo.publish()
+    stack(site, "bus", "own", below=["adduser", "sysusers"])
+    root = built(site)[2]
+    assert {name: lines(root, "shadow")[name][0] for name in ("bus", "own")} == {"bus": "!", "own": "!*"}

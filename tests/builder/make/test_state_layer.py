@@ -337,7 +337,7 @@ def test_users_of_sysusers_d_have_the_numbers_of_the_lock(debian: Debian, base: 
 def test_shadow_is_as_sysusers_makes_it(program: dict[str, str], password: str, expires: str, debian: Debian) -> None:
     """Without the package passwd there is none before: only root may read it, and the accounts have no password at all.
 
-    If nothing brings sysusers, the scripts call adduser (dbus-system-bus-common).
+    If nothing brings sysusers, scripts that look for it call adduser.
     """
     package = debian.package("sys", {"usr/lib/sysusers.d/sys.conf": "u svc - -\nu! fixed - -\n", **program})
     files = {path: what for path, what in root_files().items() if not path.endswith("shadow")}
