@@ -360,6 +360,17 @@ class ConfigFile(Node, frozen=True, kw_only=True):
     """Whether the service starts without it."""
 
 
+class Provision(Node, frozen=True, kw_only=True):
+    """How a function is spoken to, at the port where it is provided."""
+
+    port: Key | None = None
+    """The name of the port; the one of the function's name, or the only one, if not given."""
+    scheme: Annotated[str, _like(r"[a-z][a-z0-9+.-]*", "the scheme of an address, such as `http`")] = "http"
+    """The scheme of its address: `mysql+pymysql`."""
+    path: Annotated[str, _like(r"(/[^\s#]*)?", "a path of an address, such as `/v3`")] = ""
+    """Where its address ends; `{account}` stands for the account's name."""
+
+
 class StatOverride(Ownership, frozen=True, kw_only=True):
     """Owner and mode of a path of a package, as dpkg-statoverride keeps them."""
 
@@ -448,8 +459,8 @@ class ImageDefinition(Definition, frozen=True, kw_only=True):
     """Paths where configuration is expected, and their templates."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there for it to work: `database`."""
-    provides: tuple[Key, ...] = ()
-    """The functions that it provides: `compute`."""
+    provides: tuple[Key, ...] | Mapping[Key, Provision] = ()
+    """The functions that it provides: `compute`; or each with how it is spoken to."""
 
 
 class VersionFrom(Node, frozen=True, kw_only=True):
@@ -482,8 +493,8 @@ class Component(Node, frozen=True, kw_only=True):
     """Read from a package (`{from: apt/nova-common}`), or literal and quoted."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there: `database`."""
-    provides: tuple[Key, ...] = ()
-    """The functions that it provides: `compute`."""
+    provides: tuple[Key, ...] | Mapping[Key, Provision] = ()
+    """The functions that it provides: `compute`; or each with how it is spoken to."""
     sources: Mapping[Name, Source] = field(default_factory=dict)
     """Package sources of all its definitions, beside those of the layers below."""
     layers: Mapping[Name, SharedDefinition] = field(default_factory=dict)
@@ -567,3 +578,33 @@ class Overlay(Node, frozen=True, kw_only=True):
     """Changes by component."""
     layers: Mapping[Name, Mapping[str, Any]] = field(default_factory=dict)
     """Changes by layer definition."""
+
+
+class From(Node, frozen=True, kw_only=True):
+    """Which of several images provides a function."""
+
+    from_: Line = field(name="from")
+    """A component or an image of the site: `mariadb`."""
+
+
+class Site(Node, frozen=True, kw_only=True):
+    """A place where images run together (`site.yaml`), for `imgbuild deploy`."""
+
+    dsl: Literal[1]
+    """The version of the language."""
+    site: Name
+    """The name; what is made for it begins with it."""
+    summary: Line | None = None
+    """What it is, in a line."""
+    components: Annotated[tuple[Line, ...], Meta(min_length=1)]
+    """What runs: components, all their images, or `component/image`."""
+    registry: Line | None = None
+    """Where images are pulled from: `registry.example/openstack`; those of the machine's own engine if not given."""
+    values: Mapping[Line, Any] = field(default_factory=dict)
+    """What templates ask for by `value('NAME')`."""
+    services: Mapping[Key, Line | From] = field(default_factory=dict)
+    """Functions that no image of the site provides, with their address: `https://keystone.example/v3`; or which image does, where several do."""
+    publish: Mapping[
+        Name, Mapping[Key, Port | Annotated[str, _like(r"([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}", "ADDRESS:PORT")]]
+    ] = field(default_factory=dict)
+    """Ports that are reachable from outside, by image and port name: a port of 127.0.0.1, or `ADDRESS:PORT`."""

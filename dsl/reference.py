@@ -15,7 +15,8 @@ Made from `dsl/model.py` by `python -m dsl.reference`; the JSON Schema for edito
 
 A definition is data: YAML that any tool can read. A component repo has a `component.yaml` ([Component](#component)),
 a layer definition a `layer.yaml` ([LayerDefinition](#layerdefinition)), a workspace an `imgbuild.yaml`
-([Workspace](#workspace)), a site's changes an `overlay.yaml` ([Overlay](#overlay)).
+([Workspace](#workspace)), a site's changes an `overlay.yaml` ([Overlay](#overlay)); what runs together somewhere is
+said by a `site.yaml` ([Site](#site)).
 """
 
 

@@ -21,6 +21,7 @@ KINDS: dict[str, type[model.Node]] = {
     "layer": model.LayerDefinition,
     "workspace": model.Workspace,
     "overlay": model.Overlay,
+    "site": model.Site,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SHIPPED = Path(__file__).with_name("imgbuild.schema.json")

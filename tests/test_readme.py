@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import socket
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit import documents
 from tests.kit.engines import Docker
 from tests.kit.project import ROOT
 
@@ -22,12 +20,6 @@ DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md"))
 )
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHOWN = {
-    "./run-tests": "these tests",
-    "./imgbuild build nova ": "the whole of nova is built by other tests",
-}
-"""Lines that are not run here, and why."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
@@ -40,7 +32,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_two_commands_are_told() -> None:
     text = (ROOT / "README.md").read_text()
-    assert all(line.strip() in text for line in SHOWN)
+    assert all(line.strip() in text for line in documents.SHOWN)
 
 
 def test_the_license_is_there_and_named() -> None:
@@ -56,18 +48,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A fresh copy of the repository, which finds its libraries there already."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
-    copy = tmp_path / "a clone"
-    for name in listed.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
-    os.utime(copy / "pyproject.toml", (0, 0))
-    (copy / ".venv").symlink_to((ROOT / ".venv").resolve())
-    return copy
+    return documents.checkout(tmp_path)
 
 
 def _free_port() -> int:
@@ -90,29 +71,10 @@ def _page(port: int) -> str:
 
 @contextlib.contextmanager
 def _followed(document: str, checkout: Path, cache: Path, docker: Docker) -> Iterator[tuple[str, int]]:
-    """Run a document's blocks in one shell: its output, and the port that stands for the one that is published."""
+    """A document's output, and the port that stands for the one that is published."""
     port = _free_port()
-    lines = "\n".join(BLOCK.findall((checkout / document).read_text())).splitlines()
-    script = "\n".join(line for line in lines if not line.startswith(tuple(SHOWN)))
-    script = re.sub(r"--publish (\d+):", f"--publish 127.0.0.1:{port}:", script)
-    assert script, "it has something to run"
-    place = checkout.parent / "somewhere"
-    place.mkdir()
-    environment = os.environ | {
-        "DOCKER_HOST": docker.host, "XDG_CACHE_HOME": str(cache), "PATH": f"{checkout}:{os.environ['PATH']}",
-    }  # fmt: skip
-    environment.pop("PYTHONPATH", None)
-    try:
-        result = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=place if document.startswith("docs/") else checkout,
-            env=environment, text=True, capture_output=True, check=False,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stdout + result.stderr
-        yield result.stdout, port
-    finally:
-        for name in docker("ps", "--quiet", "--all").split():
-            docker("rm", "--force", name)
+    with documents.followed(document, checkout, cache, docker, port) as output:
+        yield output, port
 
 
 @pytest.mark.e2e

@@ -31,9 +31,20 @@ class Declared:
         return str(self._labels.get("org.opencontainers.image.title", "")) or self.reference.partition(":")[0]
 
     @property
+    def summary(self) -> str:
+        """What it is, in a line."""
+        return str(self._labels.get("org.opencontainers.image.description", ""))
+
+    @property
     def run(self) -> dict[str, Any]:
         """How it runs, beside what OCI has fields for."""
         return self._label("run")
+
+    @property
+    def platform(self) -> dict[str, Any]:
+        """What the platform must provide."""
+        found: dict[str, Any] = self.run.get("platform", {})
+        return found
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:

@@ -92,14 +92,15 @@ def confined(declared: Declared, kind: Kind, volumes: str, told: Mapping[str, An
     if "memory" in limits:
         yield f"--memory={quantities.octets(limits['memory'])}"
     if "cpus" in limits:
-        yield f"--cpus={_cpus(limits['cpus'])}"
+        yield f"--cpus={cpus(limits['cpus'])}"
     if "pids" in limits:
         yield f"--pids-limit={limits['pids']}"
     if "files" in limits:
         yield f"--ulimit=nofile={limits['files']}"
 
 
-def _cpus(quantity: str) -> str:
+def cpus(quantity: str) -> str:
+    """How many processors an amount of them is: ``1.5`` of ``1500m``."""
     return f"{float(quantity[:-1]) / 1000:g}" if quantity.endswith("m") else quantity
 
 
@@ -109,7 +110,10 @@ def _published(port: int, protocol: str, number: int) -> str:
 
 def _empty(place: Mapping[str, Any], kind: Kind) -> tuple[str, ...]:
     # podman 4 knows no owner of a tmpfs; a volume without a name has the owner and mode of the image's folder.
-    if kind == "podman":
-        return ("--volume", str(place["path"]))
+    return ("--volume", str(place["path"])) if kind == "podman" else ("--tmpfs", tmpfs(place))
+
+
+def tmpfs(place: Mapping[str, Any]) -> str:
+    """A folder that is empty when a container begins, as docker's ``--tmpfs`` takes it."""
     limit = f",size={quantities.octets(place['size'])}" if "size" in place else ""
-    return ("--tmpfs", f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{limit}")
+    return f"{place['path']}:uid={place['uid']},gid={place['gid']},mode={place['mode']}{limit}"

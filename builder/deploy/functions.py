@@ -1,0 +1,72 @@
+"""Functions that images need, and the addresses where others provide them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+Secrets = Callable[[str], str]
+"""A secret by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a service lets one of its users in with.
+
+    Attributes:
+        url: the service's address with the name and the password in it.
+    """
+
+    name: str
+    password: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where a function is found: what ``service('database')`` is in a template.
+
+    Attributes:
+        function: its name.
+        port: empty where the scheme has one of its own.
+        path: where its address ends; ``{account}`` stands for the name of an account.
+    """
+
+    function: str
+    scheme: str
+    host: str
+    port: str
+    path: str
+    secrets: Secrets
+
+    @classmethod
+    def outside(cls, function: str, address: str, secrets: Secrets) -> Service:
+        """A service that is no image of the site.
+
+        Raises:
+            ValueError: it is no address.
+        """
+        parts = urlsplit(address)
+        if not parts.scheme or not parts.hostname:
+            raise ValueError(f"{address!r} is no address with a scheme and a host")
+        return cls(function, parts.scheme, parts.hostname, str(parts.port or ""), parts.path, secrets)
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{self.host}:{self.port}" if self.port else self.host
+
+    @property
+    def url(self) -> str:
+        """The address without an account."""
+        return f"{self.scheme}://{self.address}{self.path.replace('/{account}', '')}"
+
+    def account(self, name: str) -> Account:
+        """A user of the service; its password is the secret ``FUNCTION-NAME``."""
+        password = self.secrets(f"{self.function}-{name}")
+        path = self.path.replace("{account}", name)
+        return Account(name, password, f"{self.scheme}://{name}:{quote(password, safe='')}@{self.address}{path}")
+
+
+Services = Mapping[str, Service]
