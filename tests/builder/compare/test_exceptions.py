@@ -66,12 +66,20 @@ def test_every_line_that_differs_must_match() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shadow", "reasoned"), [("!*:day::::::", True), ("$y$j9T$x:day::::::", False), (":day::::::", False)]
+    ("path", "fact", "ordinary", "image", "reasoned"),
+    [
+        ("user:uuidd", "shadow", "!:day::::::", "!*:day::::::", True),
+        ("user:uuidd", "shadow", "!:day::::::", "$y$j9T$x:day::::::", False),
+        ("user:uuidd", "shadow", "!:day::::::", ":day::::::", False),
+        ("var/lib/horizon", "owner", "horizon:#102", "horizon:horizon", True),
+        ("var/lib/horizon", "owner", "horizon:#102", "horizon:root", False),
+        ("run/lock", "mode", "1777", "0755", True),
+        ("run/lock", "mode", "1777", "0777", False),
+    ],
 )
-def test_a_fact_that_differs_must_match_too(shadow: str, reasoned: bool) -> None:
-    changed = FileDifference("user:uuidd", {"shadow": "!:day::::::"}, {"shadow": shadow})
-    told = [*changed.old.values(), *changed.new.values()]
-    assert any(rule.explains(changed, told) for rule in exceptions.shipped()) is reasoned
+def test_a_fact_that_differs_must_match_too(path: str, fact: str, ordinary: str, image: str, reasoned: bool) -> None:
+    changed = FileDifference(path, {fact: ordinary}, {fact: image})
+    assert any(rule.explains(changed, [ordinary, image]) for rule in exceptions.shipped()) is reasoned
 
 
 def test_a_link_must_dangle_where_that_is_the_reason() -> None:
