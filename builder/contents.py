@@ -19,7 +19,7 @@ class LayerContents:
     """One layer.
 
     Attributes:
-        kind: ``package``, ``files``, ``state``, ``records``; empty for an image that is not ours.
+        kind: ``package``, ``wheel``, ``files``, ``state``, ``records``; empty for an image that is not ours.
         packages: (name, version), sorted.
     """
 

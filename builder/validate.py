@@ -20,7 +20,7 @@ _LAYERS = {
     oci.MANIFEST: frozenset(MEDIA_TYPES.values()),
     oci.DOCKER_MANIFEST: frozenset({"application/vnd.docker.image.rootfs.diff.tar.gzip"}),
 }
-_KINDS = ("package", "files", "state", "records")
+_KINDS = ("package", "wheel", "files", "state", "records")
 _CACHE_KEY = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _SHOWN = 5

@@ -234,7 +234,7 @@ class Catalog:
                 at = (((), owner.model.sources), *at)
             for above, sources in at:
                 for name, source in sources.items():
-                    said = "debs" if source.debs else "keyring"
+                    said = "debs" if source.debs else "wheels" if source.wheels else "keyring"
                     found[name] = (source, part.document.place((*above, "sources", name, said)).file.parent)
         return found
 

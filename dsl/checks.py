@@ -67,6 +67,8 @@ def _of(components: Iterable[CatalogComponent], definitions: Iterable[Definition
                 yield from _refuse(definition, ("packages", "apt", index), "sudo", wish)
         for name, source in found.sources.items():
             yield from _source(definition, ("sources", name), source)
+        for name, environment in found.environments.items():
+            yield from _environment(definition, ("environments", name), environment)
         yield from _owners(definition)
         yield from _one_number_one_name(definition)
         if isinstance(found, model.ImageDefinition):
@@ -135,9 +137,14 @@ def _beside(located: Located, path: Path_, *, folder: bool = False) -> Problem |
 
 
 def _source(located: Located, path: Path_, source: model.Source) -> Iterator[Problem]:
-    if (source.apt is None) == (source.debs is None):
-        yield _tell(located, path, "one-of", "exactly one of apt and debs is expected", key=True)
-    elif source.apt is not None:
+    given = [kind for kind in ("apt", "debs", "index", "wheels") if getattr(source, kind) is not None]
+    if len(given) != 1:
+        yield _tell(located, path, "one-of", "exactly one of apt, debs, index and wheels is expected", key=True)
+    elif given[0] in ("debs", "wheels"):
+        problem = _beside(located, (*path, given[0]), folder=True)
+        if problem:
+            yield problem
+    elif given[0] == "apt":
         for key in ("suites", "keyring"):
             if not getattr(source, key):
                 yield _tell(located, path, "missing", f"an apt source wants {key!r}", key=True)
@@ -151,10 +158,33 @@ def _source(located: Located, path: Path_, source: model.Source) -> Iterator[Pro
                 datetime.fromisoformat(source.valid_at)
             except ValueError:
                 yield _tell(located, (*path, "valid_at"), "date", f"{source.valid_at!r} is no time")
-    else:
-        problem = _beside(located, (*path, "debs"), folder=True)
-        if problem:
-            yield problem
+
+
+def _environment(definition: Definition, path: Path_, environment: model.Environment) -> Iterator[Problem]:
+    from dsl import requirements
+
+    if not environment.wheels and environment.requirements is None:
+        yield _tell(definition, path, "missing", "an environment wants `wheels` or `requirements`", key=True)
+    for index, text in enumerate(environment.wheels):
+        found = requirements.parsed(index, text)
+        if isinstance(found, requirements.Wrong):
+            yield _tell(definition, (*path, "wheels", index), "requirement", found.message, found.hint)
+    if environment.requirements is None:
+        return
+    problem = _beside(definition, (*path, "requirements"))
+    if problem:
+        yield problem
+        return
+    file = definition.beside(*path, "requirements")
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError):
+        yield Problem(Place(file), "unreadable", "the requirements cannot be read as UTF-8")
+        return
+    for one in requirements.lines(text):
+        if isinstance(one, requirements.Wrong):
+            said = text.splitlines()[one.line - 1]
+            yield Problem(Place(file, one.line), "requirement", one.message, one.hint, said)
 
 
 def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Problem]:

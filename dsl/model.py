@@ -67,6 +67,14 @@ Wish = Annotated[
     ),
 ]
 """A package, with a constraint in Debian's notation: ``nova-common (>= 2:31)``."""
+Requirement = Annotated[
+    str,
+    _like(
+        r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?[^\n@]*",
+        "a Python package as pip names it, such as flask or flask ~= 3.1",
+    ),
+]
+"""A Python package, with a constraint in pip's notation: ``flask ~= 3.1``."""
 Extends = Annotated[
     str, _like(r"[a-z0-9]+([._-][a-z0-9]+)*( [^\n]+)?", "a definition and a range of versions, such as openstack ^1.0")
 ]
@@ -126,12 +134,16 @@ class Distribution(Node, frozen=True, kw_only=True):
 
 
 class Source(Node, frozen=True, kw_only=True):
-    """Where packages come from: an apt repository (`apt`) or a folder of .deb files (`debs`)."""
+    """Where packages come from: an apt repository (`apt`), a folder of .deb files (`debs`); of Python's, an index (`index`) or a folder of wheels (`wheels`)."""
 
     apt: Address | None = None
     """The repository's address, as in sources.list."""
     debs: RelativePath | None = None
     """A folder of .deb files beside the definition: a site's patched or own packages."""
+    index: Address | None = None
+    """A Python index (PEP 503), `https://pypi.org/simple`. A chain that names none has that one; one that names some has these alone."""
+    wheels: RelativePath | None = None
+    """A folder of wheels beside the definition. A package that is in it is taken from nowhere else."""
     suites: tuple[Line, ...] = ()
     """The suites to read, such as `trixie` and `trixie-updates`."""
     components: tuple[Line, ...] = ("main",)
@@ -141,7 +153,7 @@ class Source(Node, frozen=True, kw_only=True):
     fingerprints: tuple[Fingerprint, ...] = ()
     """Accept only these keys of the keyring; they name primary keys, which stand for their subkeys."""
     priority: Annotated[int, Meta(ge=-1, le=2000)] | None = None
-    """apt's pin priority of everything from here; 500 if not given. Above 1000 it wins over newer versions that are below."""
+    """apt's pin priority of everything from here; 500 if not given. Above 1000 it wins over newer versions that are below. Of Python indexes that have a package, the one of the highest priority alone is asked for it."""
     snapshot: Line | None = None
     """An address where versions that the mirror has dropped can still be had, at the same path. `{date}` in it stands for the time of the suite that the lock saw: `https://snapshot.debian.org/archive/debian/{date}`."""
     valid_at: Date | None = None
@@ -153,6 +165,15 @@ class Packages(Node, frozen=True, kw_only=True):
 
     apt: tuple[Wish, ...] = ()
     """Debian packages, with a constraint if need be: `nova-common (>= 2:31)`."""
+
+
+class Environment(Node, frozen=True, kw_only=True):
+    """A Python virtual environment in `/opt/NAME`: wheels, and what they need, locked by their hashes. Of one name along a chain it is one environment."""
+
+    wheels: tuple[Requirement, ...] = ()
+    """What it holds: `flask ~= 3.1`."""
+    requirements: RelativePath | None = None
+    """A file beside the definition that names more, in pip's format. If it has `--hash`, it must have the hashes of all, as with `pip install --require-hashes`."""
 
 
 class User(Node, frozen=True, kw_only=True):
@@ -397,6 +418,8 @@ class Definition(Node, frozen=True, kw_only=True):
     """Where packages come from, beside the sources of the definitions below."""
     packages: Packages = Packages()
     """The packages it adds."""
+    environments: Mapping[Key, Environment] = field(default_factory=dict)
+    """Python virtual environments, each in `/opt/NAME`."""
     recommends: bool = False
     """Whether recommended packages come along."""
     users: Mapping[UserName, User] = field(default_factory=dict)
@@ -466,8 +489,10 @@ class ImageDefinition(Definition, frozen=True, kw_only=True):
 class VersionFrom(Node, frozen=True, kw_only=True):
     """The component's version is that of the package which carries the product."""
 
-    from_: Annotated[str, _like(r"apt/[a-z0-9][a-z0-9+.-]+", "a package, such as apt/nova-common")] = field(name="from")
-    """`apt/PACKAGE`."""
+    from_: Annotated[
+        str, _like(r"(apt|wheel)/[a-z0-9][a-z0-9+.-]+", "a package, such as apt/nova-common or wheel/flask")
+    ] = field(name="from")
+    """`apt/PACKAGE` or `wheel/PACKAGE`."""
 
 
 class Component(Node, frozen=True, kw_only=True):
@@ -550,6 +575,8 @@ class Workspace(Node, frozen=True, kw_only=True):
     """Other git repositories, at a commit."""
     mirror: Address | None = None
     """Takes the place of `http://deb.debian.org` and `http://security.debian.org` (or https) in all sources; `IMGBUILD_MIRROR` goes before it."""
+    index: Address | None = None
+    """Takes the place of `https://pypi.org/simple`; `IMGBUILD_INDEX` goes before it, and the index that pip's configuration names comes after it."""
     stores: tuple[Line, ...] = ()
     """Further places of packages, asked before the mirror: folders (from the workspace) or HTTP addresses in which a file's name is its sha256."""
     netrc: RelativePath | None = None

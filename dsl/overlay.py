@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from dsl.document import Document, Path_
 from dsl.errors import DefinitionError, Place, Problem
+
+_WISHED = re.compile(r"[ \[<>=!~;]")
 
 
 def apply(base: Document, overlay: Document, at: Path_) -> Document:
@@ -65,7 +68,7 @@ class _Changing:
             if not isinstance(value, tuple):
                 self.fail((*source, key), f"{key!r} wants a list")
                 return old
-        wishes = path[-2:] == ("packages", "apt")
+        wishes = path[-2:] == ("packages", "apt") or (path[-3:-2] == ("environments",) and path[-1] == "wheels")
         kept = [(item, self.base, (*path, index)) for index, item in enumerate(old)]
         for index, item in enumerate(new.get("remove", ())):
             rest = [entry for entry in kept if _name(entry[0], wishes) != _name(item, wishes)]
@@ -104,7 +107,7 @@ def _name(item: Any, wishes: bool) -> Any:
     # A wish with another constraint is the same package; a folder with another owner the same folder.
     if isinstance(item, dict):
         return item.get("path", item)
-    return item.split(" ", 1)[0] if wishes and isinstance(item, str) else item
+    return _WISHED.split(item, maxsplit=1)[0] if wishes and isinstance(item, str) else item
 
 
 def _told(item: Any) -> str:

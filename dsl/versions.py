@@ -13,7 +13,7 @@ def product_version(package_version: str) -> str:
     ``+really``; ``~`` becomes ``-`` and ``+`` becomes ``.``, since a tag may not have them
     (distribution-spec, "Pulling manifests").
     """
-    version = package_version.split(":", 1)[-1]
+    version = re.split("[:!]", package_version, maxsplit=1)[-1]
     version = version.rsplit("-", 1)[0] if "-" in version else version
     version = version.rsplit("+really", 1)[-1]
     version = re.sub(r"[+~.](ds|dfsg|repack)[0-9.]*$", "", version)

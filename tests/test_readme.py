@@ -99,6 +99,14 @@ def test_a_database(checkout: Path, cache: Path, docker: Docker) -> None:
 
 
 @pytest.mark.e2e
+def test_an_application(checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed("examples/application/README.md", checkout, cache, docker) as (output, port):
+        assert "notes/flask" in output
+        assert "<title>Notes</title>" in _page(port)
+    docker("volume", "rm", "notes")
+
+
+@pytest.mark.e2e
 def test_a_site(checkout: Path, cache: Path, docker: Docker) -> None:
     with _followed("examples/site-overlay/README.md", checkout, cache, docker) as (output, _):
         assert re.search(r"^web:\S+-acme-r\d+ ", output, re.MULTILINE)

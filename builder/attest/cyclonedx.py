@@ -39,7 +39,7 @@ def document(inventory: Inventory) -> str:
             for number, layer in enumerate(inventory.layers, start=1)
         ),
     )
-    packages = {package.name: _package(package, inventory) for package in inventory.packages}
+    packages = {package.key: _package(package, inventory) for package in inventory.packages}
     files = [_file(file) for file in inventory.files]
     system = Component(
         name=inventory.system.get("ID", "unknown"),
@@ -57,7 +57,7 @@ def document(inventory: Inventory) -> str:
     bom.metadata.tools.components.add(Component(name="imgbuild", type=ComponentType.APPLICATION, version=__version__))
     bom.register_dependency(image, [system, *packages.values(), *files])
     for package in inventory.packages:
-        bom.register_dependency(packages[package.name], [packages[name] for name in package.needs])
+        bom.register_dependency(packages[package.key], [packages[name] for name in package.needs])
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=1) + "\n"
 
 
@@ -69,7 +69,7 @@ def _package(package: InventoryPackage, inventory: Inventory) -> Component:
         name=package.name,
         type=ComponentType.LIBRARY,
         version=package.version,
-        bom_ref=purl.to_string(),
+        bom_ref=purl.to_string() + (f"#{package.environment}" if package.environment else ""),
         purl=purl,
         description=package.summary or None,
         supplier=OrganizationalEntity(name=name, contacts=[OrganizationalContact(email=address or None)])
@@ -83,6 +83,7 @@ def _package(package: InventoryPackage, inventory: Inventory) -> Component:
         properties=_properties(
             (
                 ("layer", package.layer or ""),
+                ("environment", f"/opt/{package.environment}" if package.environment else ""),
                 ("source-package", package.source_package),
                 ("source-version", package.source_version),
             )

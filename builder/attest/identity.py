@@ -13,7 +13,9 @@ def title(inventory: Inventory) -> str:
 
 
 def package(found: InventoryPackage, inventory: Inventory) -> PackageURL:
-    """A Debian package (purl-spec, types/deb)."""
+    """A Debian package (purl-spec, types/deb), or a Python one (types/pypi)."""
+    if found.environment:
+        return PackageURL("pypi", None, found.name, found.version)
     system, number = inventory.system.get("ID", "debian"), inventory.system.get("VERSION_ID", "")
     qualifiers = {"arch": found.architecture, **({"distro": f"{system}-{number}"} if number else {})}
     return PackageURL("deb", system, found.name, found.version, qualifiers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import posixpath
@@ -19,22 +20,27 @@ from builder.model.digest import Digest
 from builder.model.image import Image, Layer
 
 _LIST = re.compile(r"var/lib/dpkg/info/([^/:]+)(?::[^/]+)?\.list")
+_METADATA = re.compile(r"opt/([^/]+)/lib/python[^/]+/site-packages/[^/]+\.dist-info/METADATA")
 _DOC = "usr/share/doc/"
 _OS = ("usr/lib/os-release", "etc/os-release")
 _SOURCE = re.compile(r"(\S+)(?: \((.+)\))?")
 _HOPS = 8
+_SHORT = 60
+_PAGES = ("homepage", "home", "source", "source code", "repository", "documentation")
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryPackage:
-    """One package, as dpkg knows it.
+    """One package, as dpkg knows it, or a wheel, as its METADATA says.
 
     Attributes:
         layer: the one that has its files; None if no layer says so.
         sha256: of the .deb; empty if the image does not say.
         supplier: who maintains it: ``name <address>``.
-        needs: names of packages of the image that its Depends and Pre-Depends are met by, sorted.
+        needs: keys of packages of the image that its Depends and Pre-Depends are met by, sorted.
+        environment: the Python environment that a wheel lies in; empty for a package of Debian, as the architecture and
+            the source package are for a wheel.
     """
 
     name: str
@@ -49,6 +55,12 @@ class InventoryPackage:
     supplier: str
     needs: tuple[str, ...]
     licenses: Licenses
+    environment: str = ""
+
+    @property
+    def key(self) -> str:
+        """A name that no other package of the image has."""
+        return f"{self.environment}/{self.name}" if self.environment else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class Scan:
     Attributes:
         texts: bytes of status, os-release and copyright files, by path; copyrights as what they say.
         gone: paths that the layer removes from those below.
+        metadata: what wheels say of themselves, by path.
     """
 
     holds: set[str] = field(default_factory=set)
@@ -110,6 +123,7 @@ class Scan:
     copyrights: dict[str, Licenses] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    metadata: dict[str, bytes] = field(default_factory=dict)
     files: list[InventoryFile] = field(default_factory=list)
 
 
@@ -130,6 +144,7 @@ def read(image: Image, scans: Scans | None = None) -> Inventory:
     whole = Scan()
     holder: dict[str, Digest] = {}
     files: dict[str, InventoryFile] = {}
+    metadata: dict[str, tuple[bytes, Digest]] = {}
     for layer in image.layers:
         if layer.digest not in known:
             known[layer.digest] = _scan(image, layer)
@@ -139,6 +154,7 @@ def read(image: Image, scans: Scans | None = None) -> Inventory:
         for path in found.gone:
             whole.copyrights.pop(path, None)
             whole.links.pop(path, None)
+            metadata.pop(path, None)
         for path in found.copyrights.keys() | found.links.keys():
             whole.copyrights.pop(path, None)
             whole.links.pop(path, None)
@@ -146,6 +162,9 @@ def read(image: Image, scans: Scans | None = None) -> Inventory:
         whole.copyrights |= found.copyrights
         whole.links |= found.links
         files |= {file.path: file for file in found.files}
+        metadata |= {path: (text, layer.digest) for path, text in found.metadata.items()}
+    checksums = _checksums(image)
+    packages = [*_packages(whole, holder, checksums), *_wheels(metadata, checksums)]
     labels = image.labels
     config = image.configuration
     return Inventory(
@@ -156,7 +175,7 @@ def read(image: Image, scans: Scans | None = None) -> Inventory:
         str(config.get("architecture") or ""),
         _system(whole.texts),
         _layers(image),
-        tuple(sorted(_packages(whole, holder, _checksums(image)), key=lambda p: (p.name, p.architecture))),
+        tuple(sorted(packages, key=lambda p: (p.environment, p.name, p.architecture))),
         tuple(files[path] for path in sorted(files)),
     )
 
@@ -185,6 +204,8 @@ def _scan(image: Image, layer: Layer) -> Scan:
             if text not in seen:
                 seen[text] = licenses.read(text.decode("utf-8", "replace"))
             scan.copyrights[path] = seen[text]
+        elif _METADATA.fullmatch(path):
+            scan.metadata[path] = data.read()
         elif found := _LIST.fullmatch(path):
             scan.holds.add(found[1])
         elif own_files or path in early:
@@ -259,6 +280,45 @@ def _packages(
             tuple(sorted(needs - {name})),
             _licenses(whole, name),
         )
+
+
+def _wheels(
+    metadata: Mapping[str, tuple[bytes, Digest]], checksums: Mapping[tuple[str, str], str]
+) -> Iterator[InventoryPackage]:
+    # An image without wheels does without these.
+    import email.parser
+
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    said = {}
+    for path, (text, layer) in metadata.items():
+        fields = email.parser.HeaderParser().parsestr(text.decode("utf-8", "replace"))
+        environment = path.split("/")[1]
+        said[f"{environment}/{canonicalize_name(fields.get('Name', ''))}"] = (path, environment, fields, layer)
+    for key, (path, environment, fields, layer) in said.items():
+        needs = set()
+        for asked in fields.get_all("Requires-Dist") or ():
+            with contextlib.suppress(InvalidRequirement):
+                needs.add(f"{environment}/{canonicalize_name(Requirement(asked).name)}")
+        version = fields.get("Version", "")
+        pages = [one.partition(",") for one in fields.get_all("Project-URL") or ()]
+        named = {label.strip().lower(): url.strip() for label, _, url in pages}
+        homepage = fields.get("Home-page") or next((named[name] for name in _PAGES if name in named), "")
+        yield InventoryPackage(
+            key.partition("/")[2], version, "", "", "", layer, checksums.get((key, version), ""),
+            fields.get("Summary", ""), homepage, "", tuple(sorted((needs & said.keys()) - {key})),
+            _license_of(fields.get("License-Expression") or "", fields.get("License") or "", path), environment,
+        )  # fmt: skip
+
+
+def _license_of(expression: str, said: str, path: str) -> Licenses:
+    if expression:
+        return Licenses(expression, place=f"/{path}")
+    # Older wheels have a name there, or a whole text for people.
+    if said.strip() and "\n" not in said.strip() and len(said) <= _SHORT:
+        return replace(licenses.combined({said.strip(): ""}, {}), place=f"/{path}")
+    return replace(licenses.UNKNOWN, place=f"/{path}")
 
 
 def _installed(stanza: Mapping[str, str]) -> bool:

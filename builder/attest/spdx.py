@@ -134,15 +134,21 @@ def _package(package: InventoryPackage, inventory: Inventory) -> Package:
         checksums=[Checksum(ChecksumAlgorithm.SHA256, package.sha256)] if package.sha256 else [],
         homepage=package.homepage or None,
         # Trivy and Syft write, and read, the source package so.
-        source_info=f"built package from: {package.source_package} {package.source_version}",
+        source_info=f"built package from: {package.source_package} {package.source_version}"
+        if not package.environment
+        else f"installed into: /opt/{package.environment}",
         license_concluded=SpdxNoAssertion(),
         license_declared=_LICENSING.parse(expression) if expression else SpdxNoAssertion(),
-        license_comment=f"of all files of the source package, as {package.licenses.place} says" if expression else None,
+        license_comment=_said_by(package) if expression else None,
         copyright_text=SpdxNoAssertion(),
         summary=package.summary or None,
         external_references=[_purl(identity.package_purl(package, inventory))],
         primary_package_purpose=PackagePurpose.LIBRARY,
     )
+
+
+def _said_by(package: InventoryPackage) -> str:
+    return f"{'' if package.environment else 'of all files of the source package, '}as {package.licenses.place} says"
 
 
 def _file(file: InventoryFile) -> File:
@@ -160,7 +166,7 @@ def _relationships(inventory: Inventory) -> Iterator[Relationship]:
     yield Relationship(_IMAGE, RelationshipType.CONTAINS, _SYSTEM)
     for layer in _once(inventory.layers):
         yield Relationship(_IMAGE, RelationshipType.CONTAINS, _layer_id(layer.digest))
-    ids = {package.name: _package_id(package) for package in inventory.packages}
+    ids = {package.key: _package_id(package) for package in inventory.packages}
     for package in inventory.packages:
         holder = _layer_id(package.layer) if package.layer else _IMAGE
         yield Relationship(holder, RelationshipType.CONTAINS, _package_id(package))
@@ -181,6 +187,8 @@ def _purl(text: str) -> ExternalPackageRef:
 
 
 def _package_id(package: InventoryPackage) -> str:
+    if package.environment:
+        return f"SPDXRef-wheel-{_word(package.environment)}-{_word(package.name)}"
     return f"SPDXRef-package-{_word(package.name)}-{package.architecture}"
 
 

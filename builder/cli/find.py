@@ -48,7 +48,7 @@ def command(common: Common, package: str, images: tuple[str, ...], releases: str
         output.print_json({"found": [one.data() for one in found]})
         return
     rows = [
-        (one.image, one.package.name, one.package.version, one.layer[7:19], one.package.why, one.since, one.superseded)
+        (one.image, one.package.title, one.package.version, one.layer[7:19], one.package.why, one.since, one.superseded)
         for one in found
     ]
     if rows:

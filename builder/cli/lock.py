@@ -55,9 +55,9 @@ def command(
                 {
                     "definition": c.definition,
                     "path": str(c.path),
-                    "added": [f"{p.name} {p.version}" for p in c.difference.added],
-                    "removed": [f"{p.name} {p.version}" for p in c.difference.removed],
-                    "changed": [[o.name, o.version, n.version] for o, n in c.difference.changed],
+                    "added": [f"{p.title} {p.version}" for p in c.difference.added],
+                    "removed": [f"{p.title} {p.version}" for p in c.difference.removed],
+                    "changed": [[o.title, o.version, n.version] for o, n in c.difference.changed],
                 }
                 for c in changes
             ]
@@ -67,7 +67,8 @@ def command(
         difference = change.difference
         counts = len(difference.added), len(difference.removed), len(difference.changed)
         said = "unchanged" if not any(counts) else "{} added, {} removed, {} changed".format(*counts)
-        click.echo(f"{change.definition}: {len(change.after.packages)} packages, {said}")
+        wheels = f" and {len(change.after.wheels)} wheels" if change.after.environments else ""
+        click.echo(f"{change.definition}: {len(change.after.packages)} packages{wheels}, {said}")
         for old, new in difference.changed:
-            click.echo(f"  {old.name} {old.version} → {new.version}")
+            click.echo(f"  {old.title} {old.version} → {new.version}")
     return 0

@@ -21,7 +21,8 @@ def command(common: Common, targets: tuple[str, ...]) -> None:
       imgbuild plan nova
       imgbuild plan nova/nova-api --json
     """
-    from builder.model.plan import PackageLayerPlan
+    from builder.model.lock import Artifact
+    from builder.model.plan import PackageLayerPlan, WheelLayerPlan
     from builder.pipeline import building
     from builder.pipeline.edges import Edges
 
@@ -32,13 +33,18 @@ def command(common: Common, targets: tuple[str, ...]) -> None:
         layers: list[dict[str, Any]] = []
         for layer in image.layers:
             made = store.made(layer.cache_key)
-            packages = layer.packages if isinstance(layer, PackageLayerPlan) else ()
+            packages: tuple[Artifact, ...] = ()
+            group = ""
+            if isinstance(layer, PackageLayerPlan):
+                packages, group = layer.packages, layer.group
+            elif isinstance(layer, WheelLayerPlan):
+                packages, group = layer.wheels, f"{layer.environment}/{layer.group}"
             layers.append(
                 {
                     "kind": type(layer).__name__.removesuffix("LayerPlan").lower(),
                     "definition": layer.definition,
-                    "group": layer.group if isinstance(layer, PackageLayerPlan) else "",
-                    "packages": [f"{p.name} {p.version}" for p in packages],
+                    "group": group,
+                    "packages": [f"{p.title} {p.version}" for p in packages],
                     "package_bytes": sum(p.size for p in packages),
                     "bytes": made.layer.size if made else None,
                     "action": "reuse" if made else "make",

@@ -28,8 +28,8 @@ def command(common: Common, package: str, image: str) -> None:
     chain = tuple(locks[part.key] for part in definition.chain() if part.key in locks)
     found = resolving.why(chain, package)
     if common.json:
-        output.print_json([{"package": p.name, "version": p.version, "definition": d, "why": p.why} for d, p in found])
+        output.print_json([{"package": p.title, "version": p.version, "definition": d, "why": p.why} for d, p in found])
         return
     for depth, (name, one) in enumerate(found):
-        print(f"{'  ' * depth}{one.name} {one.version} ({name})")
+        print(f"{'  ' * depth}{one.title} {one.version} ({name})")
     print(f"{'  ' * len(found)}{found[-1][1].why}")

@@ -14,7 +14,7 @@ from builder.make import dpkg_status, leave_out
 from builder.make.leave_out import dpkg_cfg
 from builder.make.state_layer import RULE_FILE
 from builder.model.digest import Digest
-from builder.model.plan import FileEntry, FilesLayerPlan, ImagePlan, LeaveOutRules, StateLayerPlan
+from builder.model.plan import FileEntry, FilesLayerPlan, ImagePlan, LeaveOutRules, StateLayerPlan, WheelLayerPlan
 from builder.tools.store import Store
 
 GENERATED = "initial data, left out as the definition says"
@@ -98,6 +98,7 @@ def expected(ordinary: View, image: View, plan: ImagePlan, names: Names, store: 
     found = dict(ordinary)
     counts = {
         "files": _files(found, plan, states, names, store),
+        "files of wheels": _wheels(found, plan, store),
         "rules of what is left out": _rules(found, states),
         "users": _users(found, image, states),
         "statoverrides": sum(len(state.statoverrides) for state in states),
@@ -146,6 +147,23 @@ def _files(found: View, plan: ImagePlan, states: Iterable[StateLayerPlan], names
             parent = posixpath.dirname(parent)
         found[path] = _facts(entry, names, store)
     return len({entry.path for entry in (*early, *late)})
+
+
+def _wheels(found: View, plan: ImagePlan, store: Store) -> int:
+    # No part of Debian's packages, nor of what is configured: they lie where nothing else does.
+    count = 0
+    for layer in plan.layers:
+        if not isinstance(layer, WheelLayerPlan):
+            continue
+        from builder.make import wheel_layer
+
+        for entry, sha256 in wheel_layer.entries(layer, store):
+            facts = {"type": entry.type, "owner": "root:root", "mode": f"{entry.mode:04o}"}
+            if entry.type == "file":
+                facts |= {"size": str(entry.size), "content": sha256}
+                count += 1
+            found[entry.path] = facts
+    return count
 
 
 def _facts(entry: FileEntry, names: Names, store: Store) -> Facts:

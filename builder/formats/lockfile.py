@@ -17,11 +17,13 @@ from builder.model.lock import (
     Grouping,
     Lock,
     LockedAnswer,
+    LockedEnvironment,
     LockedGroup,
     LockedPackage,
     LockedSource,
     LockedText,
     LockedUser,
+    LockedWheel,
     LockFile,
     Revision,
 )
@@ -93,7 +95,9 @@ def section(lock: Lock) -> str:
     if lock.text:
         parts.append(f"  text: {json.dumps([lock.text.version, lock.text.digest])}\n")
     parts.append(f"  bins: {lock.grouping.bins}\n  alone: {json.dumps(lock.grouping.alone)}\n")
-    for name in ("sources", "packages", "users", "groups", "answers", "compiler", "clock", "built"):
+    for name in (
+        "sources", "packages", "environments", "wheels", "users", "groups", "answers", "compiler", "clock", "built",
+    ):  # fmt: skip
         rows = getattr(lock, name)
         if rows:
             parts.append(f"  {name}:\n" + _lines(rows, "  "))
@@ -145,6 +149,8 @@ def _lock(data: dict[str, Any]) -> Lock:
         compiler=_rows(LockedPackage, data.get("compiler", ())),
         clock=_rows(LockedPackage, data.get("clock", ())),
         answers=_rows(LockedAnswer, data.get("answers", ())),
+        environments=_rows(LockedEnvironment, data.get("environments", ())),
+        wheels=_rows(LockedWheel, data.get("wheels", ())),
         built=_rows(BuiltLayer, data.get("built", ())),
         text=_rows(LockedText, [data["text"]])[0] if data.get("text") else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from builder.formats.notes import PREFIX
 from builder.make.epoch import EPOCH
 from builder.model.digest import CacheKey
 from builder.model.image import Blobs, Image, Layer
+from builder.model.lock import Artifact
 from builder.model.plan import (
     FilesLayerPlan,
     ImagePlan,
@@ -19,6 +20,7 @@ from builder.model.plan import (
     MadeLayer,
     PackageLayerPlan,
     StateLayerPlan,
+    WheelLayerPlan,
 )
 
 _SHOWN = 6
@@ -40,15 +42,21 @@ def sentence(layer: LayerPlan) -> str:
     """What a layer holds, in words."""
     match layer:
         case PackageLayerPlan():
-            names = [f"{p.name} {p.version}" for p in layer.packages[:_SHOWN]]
-            more = len(layer.packages) - len(names)
-            return f"packages of {layer.definition}: {', '.join(names)}" + (f" and {more} more" if more else "")
+            return f"packages of {layer.definition}: {_named(layer.packages)}"
+        case WheelLayerPlan():
+            return f"wheels of {layer.definition} in /opt/{layer.environment}: {_named(layer.wheels)}"
         case FilesLayerPlan():
             return f"files of {layer.definition}"
         case StateLayerPlan():
             return f"configuration of {layer.definition}"
         case _:
             return f"dpkg's status of {layer.definition} and all below"
+
+
+def _named(held: Sequence[Artifact]) -> str:
+    names = [f"{p.name} {p.version}" for p in held[:_SHOWN]]
+    more = len(held) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _described(plan: LayerPlan, layer: Layer) -> Layer:
@@ -63,6 +71,9 @@ def _described(plan: LayerPlan, layer: Layer) -> Layer:
         annotations[f"{PREFIX}packages"] = " ".join(f"{p.name}={p.version}" for p in plan.packages)
         # In the same order: so an image leads to its packages' bytes wherever it lies.
         annotations[f"{PREFIX}sha256"] = " ".join(p.sha256 for p in plan.packages)
+    if isinstance(plan, WheelLayerPlan):
+        annotations[f"{PREFIX}packages"] = " ".join(f"{w.title}={w.version}" for w in plan.wheels)
+        annotations[f"{PREFIX}sha256"] = " ".join(w.sha256 for w in plan.wheels)
     if isinstance(plan, StateLayerPlan) and plan.early_files:
         # Among what scripts made nobody could tell them.
         annotations[f"{PREFIX}files"] = json.dumps(sorted(places.placed(file.path) for file in plan.early_files))

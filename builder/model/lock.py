@@ -35,6 +35,57 @@ class LockedPackage:
     sha256: str
     why: str
 
+    @property
+    def title(self) -> str:
+        """What it is called among all that an image holds."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedEnvironment:
+    """A Python virtual environment, as far as one definition adds to it.
+
+    Attributes:
+        python: the interpreter's minor version: ``3.13``.
+        bins: how many layers those wheels share that do not stand alone.
+    """
+
+    name: str
+    python: str
+    bins: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedWheel:
+    """One wheel; its sha256 is its identity, its address is a hint.
+
+    Attributes:
+        name: normalised (PEP 503).
+        filename: as indexes have it.
+        url: its public address; empty for one of a folder, or if nobody but a site's own index names one.
+        group: its layer: its own name if it stands alone, or ``bin-03``.
+        why: ``asked for``, or the package that needs it.
+    """
+
+    environment: str
+    name: str
+    version: str
+    filename: str
+    url: str
+    size: int
+    sha256: str
+    group: str
+    why: str
+
+    @property
+    def title(self) -> str:
+        """What it is called among all that an image holds: no package of Debian has a slash in its name."""
+        return f"{self.environment}/{self.name}"
+
+
+Artifact = LockedPackage | LockedWheel
+"""What is fetched by its sha256."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class LockedUser:
@@ -142,12 +193,18 @@ class Lock:
     compiler: tuple[LockedPackage, ...] = ()
     clock: tuple[LockedPackage, ...] = ()
     answers: tuple[LockedAnswer, ...] = ()
+    environments: tuple[LockedEnvironment, ...] = ()
+    wheels: tuple[LockedWheel, ...] = ()
     built: tuple[BuiltLayer, ...] = ()
     text: LockedText | None = None
 
     def needs(self, packages: frozenset[str]) -> bool:
         """Whether one of some packages, by sha256, is its own, its compiler's or its clock's."""
         return any(package.sha256 in packages for package in (*self.packages, *self.compiler, *self.clock))
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All that making its layers may read."""
+        return (*self.packages, *self.compiler, *self.clock, *self.wheels)
 
     def digest(self) -> Digest:
         """What was resolved, here and below, hashed: packages, ids, groups, answers, rules.
@@ -167,6 +224,9 @@ class Lock:
             "compiler": sorted(p.sha256 for p in self.compiler),
             "clock": sorted(p.sha256 for p in self.clock),
         }
+        if self.environments:
+            value["environments"] = [astuple(x) for x in self.environments]
+            value["wheels"] = [[w.environment, w.name, w.version, w.sha256, w.group] for w in sorted(self.wheels)]
         return Digest("sha256:" + CacheKey.of("lock", value))
 
     def with_built(self, built: tuple[BuiltLayer, ...]) -> Lock:

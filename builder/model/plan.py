@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
-from builder.model.lock import LockedAnswer, LockedGroup, LockedPackage, LockedUser
+from builder.model.lock import LockedAnswer, LockedGroup, LockedPackage, LockedUser, LockedWheel
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,29 @@ class PackageLayerPlan:
     hot: bool
     packages: tuple[LockedPackage, ...]
     leave_out: LeaveOutRules
+    compiler: tuple[LockedPackage, ...]
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLayerPlan:
+    """A layer made only from wheels, as they are installed into a virtual environment.
+
+    Attributes:
+        definition: whose wheels these are.
+        environment: its name; it lies in ``/opt``.
+        python: the interpreter's minor version.
+        group: the wheel that stands alone, or ``bin-03``.
+        wheels: sorted by name.
+        compiler: the packages whose interpreter compiles byte code; empty for none.
+    """
+
+    cache_key: CacheKey
+    definition: str
+    environment: str
+    python: str
+    group: str
+    wheels: tuple[LockedWheel, ...]
     compiler: tuple[LockedPackage, ...]
     compression: str
 
@@ -149,7 +172,7 @@ class RecordsLayerPlan:
         return self.state.definition
 
 
-LayerPlan = PackageLayerPlan | FilesLayerPlan | StateLayerPlan | RecordsLayerPlan
+LayerPlan = PackageLayerPlan | WheelLayerPlan | FilesLayerPlan | StateLayerPlan | RecordsLayerPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +186,7 @@ class MadeLayer:
         users, groups: of a state layer: all lines of passwd and group after it.
         folders: of a state layer: the folders after it, of all below too, that are not root's with mode 0755, by the
             paths that layers have.
-        newest: of a package layer: the newest time among its packages, in seconds since 1970.
+        newest: of a layer of packages or wheels: the newest time among them, in seconds since 1970.
     """
 
     cache_key: CacheKey

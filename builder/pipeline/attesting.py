@@ -91,6 +91,11 @@ def _files(catalog: Catalog, definition: Definition) -> tuple[Path, ...]:
         for path, file in definition.model.files.items()
         if file.from_ is not None
     ]
+    brought += [
+        definition.beside("environments", name, "requirements")
+        for name, environment in definition.model.environments.items()
+        if environment.requirements is not None
+    ]
     found = [definition.document.file, *(overlays if definition.site else ()), *brought]
     return tuple(dict.fromkeys(path for path in found if path.is_file()))
 
@@ -140,6 +145,8 @@ def _materials(catalog: Catalog, image: Definition, locks: Mapping[str, Lock]) -
         for package in (*lock.packages, *lock.compiler, *lock.clock):
             known = sources.get(package.source)
             debs[package.sha256] = _deb(package, known.uri if known else "")
+        for wheel in lock.wheels:
+            debs[wheel.sha256] = Material(wheel.filename, wheel.url, {"sha256": wheel.sha256}, {})
     yield from (*keyrings.values(), *suites.values(), *(debs[key] for key in sorted(debs, key=lambda k: debs[k].name)))
 
 

@@ -13,7 +13,7 @@ from builder.errors import FetchError, PackageGone, StaleLock, UsageError, of_sy
 from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import Digest
-from builder.model.lock import Lock, LockedPackage
+from builder.model.lock import Artifact, Lock
 from builder.model.plan import ImagePlan, LayerPlan, Plan
 from builder.pipeline import locking, making, packages, remembering, selection
 from builder.pipeline.edges import Edges
@@ -231,8 +231,8 @@ def _make(catalog: Catalog, jobs: list[_Job], ways: tuple[transports.Target, ...
 
 def _fetcher(
     catalog: Catalog, images: tuple[Definition, ...], locks: Iterable[Lock], edges: Edges
-) -> Callable[[tuple[LockedPackage, ...]], None]:
-    def fetch(wanted: tuple[LockedPackage, ...]) -> None:
+) -> Callable[[tuple[Artifact, ...]], None]:
+    def fetch(wanted: tuple[Artifact, ...]) -> None:
         packages.fetch(catalog, images, wanted, edges, locks)
 
     return fetch

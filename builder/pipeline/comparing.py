@@ -16,8 +16,8 @@ from builder.compare.exceptions import Exception_
 from builder.errors import CompareError
 from builder.file_differences import FileDifference
 from builder.model.image import StoredImage
-from builder.model.lock import LockedPackage
-from builder.model.plan import ImagePlan, StateLayerPlan
+from builder.model.lock import Artifact, LockedPackage
+from builder.model.plan import ImagePlan, StateLayerPlan, WheelLayerPlan
 from builder.pipeline import packages, rebuilding
 from builder.pipeline.edges import Edges
 from builder.tools import process, rootless
@@ -147,7 +147,11 @@ def _compare(
     definition, locks, plan = rebuilding.planned(catalog, stored, image, edges)
     state = _state(plan)
     wanted = tuple(package for part in state.chain() for package in part.packages)
-    packages.fetch(catalog, (definition,), wanted, edges, locks.values())
+    wheels = [layer for layer in plan.layers if isinstance(layer, WheelLayerPlan)]
+    artifacts: list[Artifact] = [*wanted]
+    for layer in wheels:
+        artifacts += [*layer.wheels, *layer.compiler]
+    packages.fetch(catalog, (definition,), tuple(artifacts), edges, locks.values())
     edges.reporter.step(f"installing {len(wanted)} packages of {plan.image} the ordinary way")
     rootless.require()
     with edges.store.temporary_folder() as folder:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from builder.errors import EngineError, SandboxError
-from builder.pipeline import packages
+from builder.pipeline import packages, wheels
 from builder.pipeline.edges import Edges
 from builder.tools import credentials, fetch, machine, process, rootless, sandbox
 from builder.transports import engine
@@ -200,7 +200,7 @@ def _mirrors(catalog: Catalog) -> Iterator[Finding]:
                     addresses.setdefault(f"{base}/{place}/InRelease", base)
         except ImgbuildError:
             continue  # `check` tells of it.
-    logins = credentials.read(packages.netrc(catalog))
+    logins = credentials.read(wheels.netrc(catalog))
     ask: Callable[[str], str] = lambda url: fetch.problem(url, logins, MIRROR_SECONDS)  # noqa: E731
     with ThreadPoolExecutor(8) as pool:
         problems = dict(zip(addresses, pool.map(ask, addresses), strict=True))

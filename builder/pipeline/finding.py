@@ -12,12 +12,12 @@ from builder import contents, transports
 from builder.errors import UsageError
 from builder.formats import lockfile
 from builder.model.image import StoredImage
-from builder.model.lock import LockedPackage
+from builder.model.lock import Artifact, LockedPackage, LockedWheel
 from builder.tools.store import Store
 from builder.transports import naming, oci_layout
 
 _WISH = re.compile(
-    r"\s*(?P<name>[a-z0-9][a-z0-9+.-]+)\s*(?:\(\s*(?P<relation><<|<=|=|>=|>>)\s*(?P<version>[A-Za-z0-9.+:~-]+)\s*\))?\s*"
+    r"\s*(?P<name>[a-z0-9][a-z0-9+._/-]+)\s*(?:\(\s*(?P<relation><<|<=|=|>=|>>)\s*(?P<version>[A-Za-z0-9.+:~!-]+)\s*\))?\s*"
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{12,64}")
@@ -29,7 +29,8 @@ class Wish:
     """Packages by name and version, as a Depends field writes them (deb-control(5)): ``openssl (<< 3.5.9)``.
 
     Attributes:
-        name: of binary packages, or of the source package that they are made from.
+        name: of binary packages, or of the source package that they are made from; of wheels, with their environment
+            if one is meant: ``web/flask``.
         relation: ``<<``, ``<=``, ``=``, ``>=``, ``>>``; empty for any version.
     """
 
@@ -51,19 +52,33 @@ class Wish:
             )
         return cls(found["name"], found["relation"] or "", found["version"] or "")
 
-    def fits(self, package: LockedPackage) -> bool:
+    def fits(self, package: Artifact) -> bool:
         """Whether a package is meant; versions are those of the source where the source's name is given."""
+        if isinstance(package, LockedWheel):
+            return self.name in (package.name, package.title) and self._fits_wheel(package.version)
         if package.name == self.name:
             return self._fits(package.version)
         return package.source_package == self.name and self._fits(package.source_version)
 
+    def _fits_wheel(self, version: str) -> bool:
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            has, wanted = Version(version), Version(self.version or "0")
+        except InvalidVersion:
+            return not self.relation
+        return self._holds((has > wanted) - (has < wanted))
+
     def _fits(self, version: str) -> bool:
         from debian.debian_support import version_compare
 
-        if not self.relation:
-            return True
-        order = version_compare(version, self.version)
-        return {"<<": order < 0, "<=": order <= 0, "=": order == 0, ">=": order >= 0, ">>": order > 0}[self.relation]
+        return not self.relation or self._holds(version_compare(version, self.version))
+
+    def _holds(self, order: int) -> bool:
+        return (
+            not self.relation
+            or {"<<": order < 0, "<=": order <= 0, "=": order == 0, ">=": order >= 0, ">>": order > 0}[self.relation]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +98,25 @@ class Found:
     digest: str
     layer: str
     definition: str
-    package: LockedPackage
+    package: Artifact
     since: str
     superseded: str
 
     def data(self) -> dict[str, Any]:
         """For machines."""
+        package = self.package
+        source = (
+            (package.source_package, package.source_version) if isinstance(package, LockedPackage) else (None, None)
+        )
         return {
             "image": self.image,
             "digest": self.digest,
             "layer": self.layer or None,
             "definition": self.definition,
-            "package": self.package.name,
+            "package": self.package.title,
             "version": self.package.version,
-            "source": self.package.source_package,
-            "source_version": self.package.source_version,
+            "source": source[0],
+            "source_version": source[1],
             "why": self.package.why,
             "since": self.since,
             "superseded_by": self.superseded or None,
@@ -125,7 +144,7 @@ def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen) -> Ite
             layers = {name: layer.digest for layer in contents.layers(image) for name, _ in layer.packages}
             newer = "" if stored is releases[-1] else releases[-1].name
             for definition, package in held:
-                layer = layers.get(package.name, "")
+                layer = layers.get(package.title, "")
                 yield Found(stored.name, image.digest, layer, definition, package, since, newer)
 
 
@@ -177,15 +196,21 @@ def _images(places: Sequence[str], store: Store) -> Mapping[str, tuple[StoredIma
     }
 
 
-def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, LockedPackage]]:
+def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, Artifact]]:
     text = stored.beside(oci_layout.LOCK)
     if text is None:
         # An image of others, or from an engine: what its layers say of themselves, without sources and reasons.
         for layer in contents.layers(transports.parsed(stored)):
             for name, version in layer.packages:
-                package = LockedPackage(name, version, "", name, version, "", "", "", 0, "", "")
+                environment, slash, wheel = name.partition("/")
+                package: Artifact = (
+                    LockedWheel(environment, wheel, version, "", "", 0, "", "", "")
+                    if slash
+                    else LockedPackage(name, version, "", name, version, "", "", "", 0, "", "")
+                )
                 if wish.fits(package):
                     yield layer.definition, package
         return
     for lock in lockfile.parse(text.decode("utf-8", "replace"), Path(f"{stored.name} (its lock)")).locks:
-        yield from ((lock.name, package) for package in lock.packages if wish.fits(package))
+        held: tuple[Artifact, ...] = (*lock.packages, *lock.wheels)
+        yield from ((lock.name, package) for package in held if wish.fits(package))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from builder.errors import StaleLock, of_system
 from builder.formats import lockfile
-from builder.model.lock import RULES, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
+from builder.model.lock import RULES, Artifact, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
 from builder.model.plan import ImagePlan
-from builder.pipeline import making, packages, reviewing
+from builder.pipeline import making, packages, reviewing, wheels
 from builder.pipeline.edges import Edges
 from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
@@ -179,7 +179,8 @@ def lock(
         if not definition.foreign:
             made = replace(made, text=reviewing.kept(definition, before))
         locks[definition.key] = made
-        difference = locking.difference(before.packages if before else (), made.packages)
+        had: tuple[Artifact, ...] = (*before.packages, *before.wheels) if before else ()
+        difference = locking.difference(had, (*made.packages, *made.wheels))
         changes.append(LockChange(definition.name, definition.lock_path, made, difference))
     _write(catalog, selection, old, locks, edges)
     for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
@@ -237,6 +238,11 @@ def _locked(
         facts, below, found, apt, users=users, groups=group_numbers, grouping=grouping,
         answers=planner.answers(definition.model), compiler=compiler, clock=clock,
     )  # fmt: skip
+    if definition.model.environments:
+        environments, own = wheels.lock(
+            catalog, definition, below, found, facts.architecture, before, edges, update=update, regroup=regroup
+        )
+        made = replace(made, environments=environments, wheels=own)
     same = before is not None and (before.packages, before.fingerprint, before.clock, before.answers, before.rules) == (
         found, made.fingerprint, clock, made.answers, made.rules,
     )  # fmt: skip
@@ -266,7 +272,7 @@ def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges)
     compression = catalog.workspace.defaults.compression
     plan = planner.parts(chain(definition, locks), contents, compression, learn=True)[-1].state
 
-    def fetch(wanted: tuple[LockedPackage, ...]) -> None:
+    def fetch(wanted: tuple[Artifact, ...]) -> None:
         packages.fetch(catalog, [definition], wanted, edges, locks.values())
 
     made = making.make((plan,), edges.store, fetch, edges.jobs, edges.reporter)
@@ -373,4 +379,6 @@ def outdated(
             version_, suite = newest.get(package.name, (package.version, package.suite))
             if version_ != package.version:
                 rows.append((definition.name, package.name, package.version, version_, suite))
+        below = tuple(locks[part.key] for part in definition.chain()[:-1] if part.key in locks)
+        rows += [(definition.name, *row) for row in wheels.outdated(catalog, definition, below, lock_, edges)]
     return tuple(rows)

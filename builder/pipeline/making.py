@@ -11,7 +11,7 @@ from builder.errors import IntegrityError, MakeError
 from builder.formats import compress
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Blobs, Layer
-from builder.model.lock import BuiltLayer, LockedPackage
+from builder.model.lock import Artifact, BuiltLayer, LockedPackage
 from builder.model.plan import (
     FilesLayerPlan,
     LayerPlan,
@@ -19,6 +19,7 @@ from builder.model.plan import (
     PackageLayerPlan,
     RecordsLayerPlan,
     StateLayerPlan,
+    WheelLayerPlan,
 )
 from builder.pipeline import schedule
 from builder.pipeline.schedule import Outcome, Task
@@ -27,8 +28,8 @@ from builder.tools import rootless
 from builder.tools.store import Store
 
 _STATE, _CONFIGURING = 5_000_000, 100_000
-Fetch = Callable[[tuple[LockedPackage, ...]], None]
-"""Sees to it that the store has the packages."""
+Fetch = Callable[[tuple[Artifact, ...]], None]
+"""Sees to it that the store has the packages and wheels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,15 @@ def make(
         return Made(found, reused, Outcome())
     rootless.require()
     trees = _trees(todo.values(), store)
-    wanted = {p.sha256: p for p in trees}
+    wanted: dict[str, Artifact] = {p.sha256: p for p in trees}
     for plan in todo.values():
         if isinstance(plan, PackageLayerPlan):
             wanted |= {p.sha256: p for p in (*plan.packages, *plan.compiler)}
+        elif isinstance(plan, WheelLayerPlan):
+            wanted |= {w.sha256: w for w in plan.wheels} | {p.sha256: p for p in plan.compiler}
         elif isinstance(plan, StateLayerPlan):
             wanted |= {p.sha256: p for p in plan.clock}
-    fetch(tuple(sorted(wanted.values())))
+    fetch(tuple(sorted(wanted.values(), key=lambda one: (one.title, one.version, one.sha256))))
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")
     outcome = rootless.call(schedule.run, tasks, jobs, str(store.root), reporter=reporter)
@@ -171,6 +174,13 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
             tasks.append(Task(key, f"unpacking {package.name}", call, (package, store), weight=package.size))
     for plan in plans:
         match plan:
+            case WheelLayerPlan():
+                # A build without wheels does without what they need.
+                from builder.make import wheel_layer
+
+                title = f"wheels of {plan.definition}: {plan.environment} {plan.group}"
+                size = sum(wheel.size for wheel in plan.wheels)
+                tasks.append(Task(plan.cache_key, title, wheel_layer.make, (plan, store), weight=size))
             case FilesLayerPlan():
                 title = f"files of {plan.definition}"
                 below = frozenset({plan.state.cache_key}) if plan.state else frozenset()

@@ -15,7 +15,8 @@ import msgspec
 
 from builder.errors import FetchError, UsageError
 from builder.model.digest import Digest
-from builder.model.lock import Lock, LockedPackage, LockedSource
+from builder.model.lock import Artifact, Lock, LockedPackage, LockedSource, LockedWheel
+from builder.pipeline import wheels
 from builder.pipeline.edges import Edges
 from builder.plan import planner
 from builder.resolve.facts import Facts, PackageSource
@@ -70,6 +71,8 @@ def contents(images: Iterable[Definition], store: Store) -> dict[tuple[str, str]
                     assert file.sha256 is not None, "checks see to it"
                     digest = Digest.from_hex(file.sha256)
                 found[definition.key, path] = digest
+            for name in planner.new_environments(definition):
+                found.setdefault((definition.key, planner.venv_config(name)), store.add(planner.VENV))
     return found
 
 
@@ -96,6 +99,7 @@ def facts(catalog: Catalog, definition: Definition, architecture: str) -> Facts:
         definition.extends is None,
         sources(catalog, definition),
         json.dumps(told, sort_keys=True) if any(told.values()) else "",
+        wheels.facts(catalog, definition),
     )
 
 
@@ -104,10 +108,11 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
     site = mirror(catalog)
     result = []
     for name, (source, folder) in sorted(catalog.sources(definition).items()):
-        if source.apt is None:
-            assert source.debs is not None, "checks see to it"
+        if source.debs is not None:
             result.append(PackageSource(name, debs=folder / source.debs, priority=source.priority))
             continue
+        if source.apt is None:
+            continue  # Python's
         mirrored = source.apt
         if site:
             mirrored = DEBIAN_MIRROR.sub(lambda _: site.rstrip("/"), mirrored)
@@ -137,22 +142,17 @@ def apt_root(catalog: Catalog, definition: Definition, edges: Edges) -> AptRoot:
     # A build from locks does without it.
     from builder.resolve.apt import AptRoot
 
-    return AptRoot(edges.store, sources(catalog, definition), architecture(catalog), netrc(catalog))
-
-
-def netrc(catalog: Catalog) -> Path | None:
-    """The file of credentials that the workspace names."""
-    return catalog.root / catalog.workspace.netrc if catalog.workspace.netrc else None
+    return AptRoot(edges.store, sources(catalog, definition), architecture(catalog), wheels.netrc(catalog))
 
 
 def fetch(
     catalog: Catalog,
     images: Iterable[Definition],
-    wanted: tuple[LockedPackage, ...],
+    wanted: tuple[Artifact, ...],
     edges: Edges,
     locks: Iterable[Lock] = (),
 ) -> None:
-    """See to it that the store has some packages, and the files that definitions name by address.
+    """See to it that the store has some packages and wheels, and the files that definitions name by address.
 
     Args:
         locks: from which the packages are: they know when the suites were read.
@@ -161,10 +161,11 @@ def fetch(
         FetchError: something cannot be had; ``gone`` are all packages that no place has any more.
     """
     definitions = {part.key: part for image in images for part in image.chain()}
-    logins = credentials.read(netrc(catalog))
+    logins = credentials.read(wheels.netrc(catalog))
     known = {source for part in definitions.values() for source in sources(catalog, part)}
     dates = tuple(row for lock in locks for row in lock.sources)
-    packages = {package.sha256: package for package in wanted}
+    packages = {package.sha256: package for package in wanted if isinstance(package, LockedPackage)}
+    wheels.fetch(catalog, definitions.values(), (one for one in wanted if isinstance(one, LockedWheel)), edges)
     files = [*_files(definitions.values()), *(_wanted(catalog, p, known, dates) for p in packages.values())]
     missing = fetching.fetch(files, edges.store, edges.reporter, logins)
     gone = [packages[one.digest.hex] for one in missing if one.digest.hex in packages]
@@ -198,10 +199,9 @@ def _files(definitions: Iterable[Definition]) -> list[Wanted]:
 def _wanted(
     catalog: Catalog, package: LockedPackage, known: Iterable[PackageSource], dates: tuple[LockedSource, ...]
 ) -> Wanted:
-    stores = [store if "://" in store else str(catalog.root / store) for store in catalog.workspace.stores]
     mine = [source for source in known if source.name == package.source]
     places = [
-        *(f"{store.rstrip('/')}/{package.sha256}" for store in stores),
+        *wheels.stores(catalog, package.sha256),
         *(source.address(package.path) for source in mine),
         *(place for source in mine for place in source.snapshots(package.path, package.suite, dates)),
     ]

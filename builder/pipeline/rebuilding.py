@@ -18,7 +18,7 @@ from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import Digest
 from builder.model.image import Image, StoredImage
-from builder.model.lock import Lock, LockedPackage
+from builder.model.lock import Artifact, Lock
 from builder.model.plan import ImagePlan
 from builder.pipeline import locking, making, packages
 from builder.pipeline.edges import Edges
@@ -88,11 +88,10 @@ def rebuild(
 def _rebuild(catalog: Catalog, stored: StoredImage, packages_: Store, edges: Edges, keep: Target | None) -> Rebuilt:
     old = transports.parsed(stored)
     image, locks, plan = planned(catalog, stored, old, edges)
-    every = {p.sha256: p for lock in locks.values() for p in (*lock.packages, *lock.compiler, *lock.clock)}
-    for package in every.values():
-        _take(package, packages_, edges.store)
+    for artifact in {one.sha256: one for lock in locks.values() for one in lock.artifacts()}.values():
+        _take(artifact, packages_, edges.store)
 
-    def fetch(wanted: tuple[LockedPackage, ...]) -> None:
+    def fetch(wanted: tuple[Artifact, ...]) -> None:
         try:
             packages.fetch(catalog, (image,), wanted, edges, locks.values())
         except FetchError as error:
@@ -171,9 +170,9 @@ def _changed(stored: StoredImage, reason: str) -> StaleLock:
     return StaleLock(f"{stored.name} cannot be made again from this workspace: {reason}", hint)
 
 
-def _take(package: LockedPackage, source: Store, target: Store) -> None:
-    """Take a package from a store by a further name for the same bytes, if they are what the lock says."""
-    digest = Digest.from_hex(package.sha256)
+def _take(artifact: Artifact, source: Store, target: Store) -> None:
+    """Take a package or wheel from a store by a further name for the same bytes, if they are what the lock says."""
+    digest = Digest.from_hex(artifact.sha256)
     if target.has(digest):
         return
     with contextlib.suppress(FileNotFoundError), source.path(digest).open("rb") as file:

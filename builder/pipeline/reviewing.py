@@ -41,6 +41,11 @@ def text(definition: Definition) -> LockedText | None:
         if file.from_ is not None:
             with contextlib.suppress(OSError):
                 contents[path] = Digest.of(definition.beside("files", path, "from").read_bytes())
+    for name, environment in definition.model.environments.items():
+        if environment.requirements is not None:
+            with contextlib.suppress(OSError):
+                place = definition.beside("environments", name, "requirements")
+                contents[f"environments.{name}"] = Digest.of(place.read_bytes())
     return LockedText(definition.version, CacheKey.of("text", [_plain(said), contents])[:32])
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import yaml
 
-from builder.model.lock import Grouping, LockedPackage
+from builder.model.lock import Grouping, LockedEnvironment, LockedPackage
 
 TABLE = Path(__file__).with_name("hot_sources.yaml")
 BUDGETS = {"layer": 22, "shared": 22, "image": 16}
 """Package layers by kind of definition. docker takes 125 layers: four definitions of 22, an image's 16, a state and
 a files layer for each of the five and the records make 115."""
+WHEEL_BUDGET = 8
+"""Layers of one environment's wheels in a definition: what the above leaves."""
 BIN_BYTES = 3_000_000
 """How much of packages shares a bin, roughly, where the budget allows: what a fix of something rare sends."""
 LARGE_BYTES = 3_000_000
@@ -68,6 +71,30 @@ def groups(packages: tuple[LockedPackage, ...], chosen: Grouping) -> tuple[Group
         name = source if source in alone else f"bin-{_bin(source, max(chosen.bins, 1)):02}"
         found.setdefault(name, []).append(package)
     return tuple(Group(name, name in hot, tuple(sorted(found[name]))) for name in sorted(found))
+
+
+def wheels(
+    sizes: Mapping[str, int], before: Mapping[str, str], old: LockedEnvironment | None
+) -> tuple[int, dict[str, str]]:
+    """How many layers wheels share that do not stand alone, and the layer of each.
+
+    One layer for all would send a large wheel with each fix of a small one; a layer each would soon be more than
+    engines take. So it is as with packages: what is large stands alone, others share bins by name.
+
+    Args:
+        sizes: of each wheel, by name.
+        before: the locked layers of some: they stay.
+        old: what is locked of their environment.
+    """
+    large = [name for name in sorted(sizes, key=lambda name: (-sizes[name], name)) if sizes[name] >= LARGE_BYTES]
+    known = {before[name] for name in before if name in sizes and before[name] == name}
+    fresh = [name for name in large if name not in before]
+    alone = {*known, *fresh[: max(0, WHEEL_BUDGET - WHEEL_BUDGET // 3 - len(known))]}
+    rest = sum(size for name, size in sizes.items() if name not in alone)
+    bins = old.bins if old else max(1, min(WHEEL_BUDGET - len(alone), round(rest / BIN_BYTES)))
+    return bins, {
+        name: name if name in alone else before.get(name) or f"bin-{_bin(name, bins):02}" for name in sorted(sizes)
+    }
 
 
 def hot_rank(name: str) -> tuple[int, str]:

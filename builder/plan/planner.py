@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from builder.errors import UsageError
 from builder.formats import places
 from builder.model.digest import CacheKey, Digest
-from builder.model.lock import RULES, Lock, LockedAnswer, LockedGroup, LockedUser, Revision
+from builder.model.lock import RULES, Artifact, Lock, LockedAnswer, LockedGroup, LockedUser, LockedWheel, Revision
 from builder.model.plan import (
     FileEntry,
     FilesLayerPlan,
@@ -20,6 +20,7 @@ from builder.model.plan import (
     RecordsLayerPlan,
     StateLayerPlan,
     StatOverrideEntry,
+    WheelLayerPlan,
 )
 from builder.plan import accounts, config, groups
 from dsl import model, versions
@@ -30,6 +31,8 @@ Contents = Mapping[tuple[str, str], Digest]
 
 PLATFORM_FOLDERS = frozenset({"/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm"})
 """Folders that every platform arranges itself: an image does not change their owners."""
+VENV = b"home = /usr/bin\ninclude-system-site-packages = false\n"
+"""What makes a folder a virtual environment (PEP 405): its ``pyvenv.cfg``."""
 MAX_LAYERS = 125
 """docker refuses to unpack an image of more."""
 
@@ -50,6 +53,7 @@ class Part:
     packages: tuple[PackageLayerPlan, ...]
     state: StateLayerPlan
     files: FilesLayerPlan | None
+    wheels: tuple[WheelLayerPlan, ...] = ()
 
 
 def leave_out(chain: Sequence[Definition]) -> LeaveOutRules:
@@ -86,6 +90,63 @@ def package_layers(chain: Sequence[Locked], compression: str) -> tuple[PackageLa
     return tuple(plans)
 
 
+def wheel_layers(chain: Sequence[Locked], compression: str) -> tuple[WheelLayerPlan, ...]:
+    """The layers of the wheels of the chain's last definition."""
+    lock = chain[-1].lock
+    compiler = chain[0].lock.compiler
+    plans = []
+    for environment in lock.environments:
+        grouped: dict[str, list[LockedWheel]] = {}
+        for wheel in lock.wheels:
+            if wheel.environment == environment.name:
+                grouped.setdefault(wheel.group, []).append(wheel)
+        for group, wheels in sorted(grouped.items()):
+            key = CacheKey.of(
+                "wheels",
+                {
+                    "rules": RULES,
+                    "environment": environment.name,
+                    "python": environment.python,
+                    "wheels": [[w.name, w.version, w.filename, w.sha256] for w in sorted(wheels)],
+                    "compiler": sorted(p.sha256 for p in compiler),
+                    "compression": compression,
+                },
+            )
+            plans.append(
+                WheelLayerPlan(
+                    key,
+                    lock.name,
+                    environment.name,
+                    environment.python,
+                    group,
+                    tuple(sorted(wheels)),
+                    compiler,
+                    compression,
+                )
+            )
+    return tuple(plans)
+
+
+def new_environments(definition: Definition) -> tuple[str, ...]:
+    """The environments of a definition that no definition below has, too."""
+    below = {name for part in definition.chain()[:-1] for name in part.model.environments}
+    return tuple(name for name in definition.model.environments if name not in below)
+
+
+def venv_config(name: str) -> str:
+    """The file by which an environment's folder is one."""
+    return f"/opt/{name}/pyvenv.cfg"
+
+
+def _venv(definition: Definition, name: str, contents: Contents) -> Iterator[FileEntry]:
+    root = f"/opt/{name}"
+    yield from (FileEntry(path, "folder", 0, 0, 0o755) for path in (root, f"{root}/bin"))
+    yield FileEntry(f"{root}/bin/python", "link", 0, 0, 0o777, target="/usr/bin/python3")
+    yield FileEntry(f"{root}/bin/python3", "link", 0, 0, 0o777, target="python")
+    config_ = venv_config(name)
+    yield FileEntry(config_, "file", 0, 0, 0o644, contents[definition.key, config_])
+
+
 def file_entries(locked: Locked, numbers: accounts.Numbers, contents: Contents) -> tuple[FileEntry, ...]:
     """Everything that the definition itself brings after its packages are configured."""
     definition = locked.definition.model
@@ -95,6 +156,9 @@ def file_entries(locked: Locked, numbers: accounts.Numbers, contents: Contents) 
         if file.before is None
     ]
     entries += [_folder(path, folder, numbers) for path, folder in definition.folders.items()]
+    said = {entry.path for entry in entries}
+    venvs = (_venv(locked.definition, name, contents) for name in new_environments(locked.definition))
+    entries += [entry for venv in venvs for entry in venv if entry.path not in said]
     if isinstance(definition, model.ImageDefinition):
         taken = {entry.path for entry in entries} | PLATFORM_FOLDERS
         places = [*definition.run.volumes.values(), *definition.run.writable]
@@ -131,7 +195,8 @@ def parts(
             packages = package_layers(here, compression)
             last = learn and depth == len(chain)
             state = _state(here, found, packages, contents, compression, learn=last)
-            part = Part(locked, packages, state, files_layer(here, contents, compression, state))
+            files = files_layer(here, contents, compression, state)
+            part = Part(locked, packages, state, files, wheel_layers(here, compression))
         found.append(part)
     return tuple(found)
 
@@ -177,7 +242,7 @@ def images(
 
 
 def image(component: CatalogComponent, found: Sequence[Part], defaults: model.Defaults) -> ImagePlan:
-    """One image: cold groups definition by definition, hot groups in one order, states, files, records.
+    """One image: cold groups definition by definition, hot groups in one order, wheels, states, files, records.
 
     It has no revision yet, as a ``-dev`` build has none.
 
@@ -198,7 +263,8 @@ def image(component: CatalogComponent, found: Sequence[Part], defaults: model.De
         state,
         compression,
     )
-    layers: tuple[LayerPlan, ...] = (*cold, *hot, *upper, records)
+    wheels = [plan for part in found for plan in part.wheels]
+    layers: tuple[LayerPlan, ...] = (*cold, *hot, *wheels, *upper, records)
     definition = chain[-1].definition
     if len(layers) > MAX_LAYERS:
         raise UsageError(
@@ -239,8 +305,10 @@ def version(component: CatalogComponent, chain: Sequence[Locked]) -> str:
     rule = component.model.version
     if isinstance(rule, str):
         return rule
-    name = rule.from_.removeprefix("apt/")
-    found = next((p.version for x in reversed(chain) for p in x.lock.packages if p.name == name), None)
+    kind, _, name = rule.from_.partition("/")
+    locks = [x.lock for x in reversed(chain)]
+    rows: Iterable[Artifact] = (p for lock in locks for p in (lock.wheels if kind == "wheel" else lock.packages))
+    found = next((row.version for row in rows if row.name == name), None)
     if found is None:
         where = chain[-1].definition.name
         raise UsageError(f"the version of {component.name} is that of {name}, which {where} does not have")

@@ -66,6 +66,7 @@ class Facts:
         chain: names of the definitions from the bottom to this one.
         essential: whether the distribution's essential packages belong to it: at the bottom of a chain.
         accounts: the users, groups, answers and overrides that the definition names, as plain data.
+        wheels: what it asks of Python environments, and where that comes from, as plain data; empty if it has none.
     """
 
     chain: tuple[str, ...]
@@ -75,6 +76,7 @@ class Facts:
     essential: bool
     sources: tuple[PackageSource, ...]
     accounts: str = ""
+    wheels: str = ""
 
     @property
     def definition(self) -> str:
@@ -90,6 +92,7 @@ def fingerprint(facts: Facts) -> str:
         for s in facts.sources
     ]
     key = [sorted(facts.wishes), facts.recommends, facts.essential, sources, facts.accounts]
+    key += [facts.wheels] if facts.wheels else []
     return CacheKey.of("facts", key)[:32]
 
 

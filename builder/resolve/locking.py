@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import ResolveError, Unsatisfiable
 from builder.formats import deb
-from builder.model.lock import RULES, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
+from builder.model.lock import RULES, Artifact, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
 from builder.resolve.facts import Facts, fingerprint
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ CLOCK_WISH = "libfaketime"
 
 @dataclass(frozen=True, slots=True)
 class LockDiff:
-    """What differs between two sets of packages."""
+    """What differs between two sets of packages and wheels."""
 
-    added: tuple[LockedPackage, ...]
-    removed: tuple[LockedPackage, ...]
-    changed: tuple[tuple[LockedPackage, LockedPackage], ...]
+    added: tuple[Artifact, ...]
+    removed: tuple[Artifact, ...]
+    changed: tuple[tuple[Artifact, Artifact], ...]
 
 
-def difference(old: tuple[LockedPackage, ...], new: tuple[LockedPackage, ...]) -> LockDiff:
+def difference(old: tuple[Artifact, ...], new: tuple[Artifact, ...]) -> LockDiff:
     """Added, removed, and those with other bytes."""
-    before, after = {p.name: p for p in old}, {p.name: p for p in new}
+    before, after = {p.title: p for p in old}, {p.title: p for p in new}
     return LockDiff(
         tuple(after[name] for name in sorted(after.keys() - before.keys())),
         tuple(before[name] for name in sorted(before.keys() - after.keys())),
@@ -172,16 +172,29 @@ def lock(
     )  # fmt: skip
 
 
-def why(locks: tuple[Lock, ...], package: str) -> tuple[tuple[str, LockedPackage], ...]:
+def why(locks: tuple[Lock, ...], package: str) -> tuple[tuple[str, Artifact], ...]:
     """The chain from a package to what was asked for: (definition, package), the package first.
+
+    Args:
+        package: its name; a wheel's is found where no package of Debian has it, and its environment may stand before
+            it: ``web/flask``.
 
     Raises:
         ResolveError: no lock has it.
     """
     by_name = {p.name: (lock.name, p) for lock in locks for p in lock.packages}
-    if package not in by_name:
+    wheels = {w.title: (lock.name, w) for lock in locks for w in lock.wheels}
+    first: tuple[str, Artifact] | None = by_name.get(package) or wheels.get(package)
+    first = first or next((one for one in wheels.values() if one[1].name == package), None)
+    if first is None:
         raise ResolveError(f"{package} is not in {locks[-1].name}")
-    found = [by_name[package]]
-    while found[-1][1].why in by_name and len(found) < len(by_name):
-        found.append(by_name[found[-1][1].why])
+    found = [first]
+    while len(found) < len(by_name) + len(wheels):
+        last = found[-1][1]
+        above: tuple[str, Artifact] | None = (
+            by_name.get(last.why) if isinstance(last, LockedPackage) else wheels.get(f"{last.environment}/{last.why}")
+        )
+        if above is None:
+            break
+        found.append(above)
     return tuple(found)

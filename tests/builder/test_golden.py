@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from builder.formats.tar import Entry
-from builder.make import assemble, files_layer, package_layer, records_layer
+from builder.make import assemble, files_layer, package_layer, records_layer, wheel_layer
 from builder.make.epoch import EPOCH
 from builder.model.digest import CacheKey
 from builder.model.lock import RULES, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
@@ -35,6 +35,7 @@ from builder.model.plan import (
     PackageLayerPlan,
     RecordsLayerPlan,
     StateLayerPlan,
+    WheelLayerPlan,
 )
 from builder.pipeline import packages
 from builder.plan import planner
@@ -161,6 +162,8 @@ def made(plan: LayerPlan, store: Store) -> MadeLayer:
     match plan:
         case PackageLayerPlan():
             return package_layer.make(plan, store, False)
+        case WheelLayerPlan():
+            return wheel_layer.make(plan, store)
         case FilesLayerPlan():
             return files_layer.make(plan, store)
         case RecordsLayerPlan():

@@ -216,7 +216,7 @@ def ours(store: Store) -> Image:
 
 
 ANNOTATIONS: list[tuple[int, str, str | None, list[str]]] = [
-    (0, "kind", "other", ["its annotation org.imgbuild.kind is 'other': package, files, state, records",
+    (0, "kind", "other", ["its annotation org.imgbuild.kind is 'other': package, wheel, files, state, records",
                           "packages that are not in the package layers: a 1"]),
     (0, "definition", None, ["it has no annotation org.imgbuild.definition"]),
     (1, "cache-key", "x", ["it has no annotation org.imgbuild.cache-key"]),

@@ -15,6 +15,18 @@ from dsl.errors import DefinitionError, Problem
 
 CASES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("broken.yaml").read_text())
 GOOD = CASES.pop("good")
+REQUIREMENTS = """\
+# of a page
+flask ~= 3.1   # the page itself
+--index-url https://example.org/simple
+-r more.txt
+gunicorn == 23.0.0 \\
+    --hash=sha256:ec400d38950de4dfd418cff8328b2c8faed0edb0d517d3394e457c317908ca4d
+uvloop --no-binary
+own @ https://example.org/own.whl
+click --hash=md5:00
+=3
+"""
 
 
 def problems(folder: Path, text: str) -> tuple[Problem, ...]:
@@ -45,6 +57,7 @@ def found(name: str, folder: Path) -> list[str]:
         text = GOOD.replace(case["replace"], case["by"])
     (folder / "template.j2").write_text("{% if %}\n")
     (folder / "script").write_text("#!/bin/sh\n")
+    (folder / "requirements.in").write_text(REQUIREMENTS)
     return [f"{p.place.line}:{p.place.column} {p.code}: {p.message}" for p in problems(folder, text)]
 
 

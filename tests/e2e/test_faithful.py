@@ -13,6 +13,7 @@ SMALL = (
     ("examples/web", "web"),
     ("examples/database", "database"),
     ("examples/own-program", "greeter"),
+    ("examples/application", "notes"),
     ("examples/site-overlay", "web"),
 )
 LARGE = tuple((".", repo.name) for repo in sorted((ROOT / "repos").iterdir()) if (".", repo.name) not in SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,6 +57,29 @@ def web(running: Running) -> None:
     assert '"GET / HTTP/1.1" 200' in running.logs()
 
 
+def notes(running: Running) -> None:
+    """It keeps a note on its volume, and shows it."""
+    status, page = running.get("http")
+    assert (status, "<title>Notes</title>" in page) == (200, True)
+    host, port = running.address("http")
+    with urllib.request.urlopen(f"http://{host}:{port}/", b"note=kept", timeout=10) as answer:
+        assert "<li>kept</li>" in answer.read().decode()
+    assert running.exec("/opt/notes/bin/python", "-c", BYTE_CODE).split() == ["/opt/notes", "[]"]
+
+
+BYTE_CODE = """
+import importlib.util, pathlib, struct, sys
+stale = []
+for source in pathlib.Path("/opt/notes/lib").rglob("*.py"):
+    code = pathlib.Path(importlib.util.cache_from_source(str(source)))
+    found = source.stat()
+    if code.read_bytes()[:16] != importlib.util.MAGIC_NUMBER + struct.pack("<III", 0, int(found.st_mtime), found.st_size):
+        stale.append(source)
+print(sys.prefix, stale)
+"""
+"""Which modules of the environment have byte code that its interpreter would not use."""
+
+
 def acme(running: Running) -> None:
     """It serves the site's page, under the site's tag, within the site's limit."""
     assert "Served by acme." in running.get("http")[1]
@@ -102,6 +126,7 @@ CASES = {
         "postgresql", "examples/database", postgresql, "ready to accept connections",
         (*PSQL, "create database kept"), (*PSQL, "select datname from pg_database"),
     ),
+    "notes": Case("notes", "examples/application", notes, "GET / HTTP/1.1"),
     "greeter": Case("greeter", "examples/own-program", greeter, "GET / HTTP/1.1"),
 }  # fmt: skip
 
