@@ -56,12 +56,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--all", action="store_true", help="build the whole fleet, not nova alone")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "XDG_CACHE_HOME": str(chosen.folder.absolute() / "cache"), "PYTHONPATH": str(ROOT)}
-    build = ["build", "nova", "--to", f"oci:{chosen.folder.absolute() / 'out'}"]
+    what = "--all" if chosen.all else "nova"
+    build = ["build", what, "--to", f"oci:{chosen.folder.absolute() / 'out'}"]
     timed(build, environment, 1)
-    found = [timed(words, environment, chosen.runs) for words in (["--help"], build, ["plan", "nova"], ["check"])]
+    commands = (["--help"], build, ["list"], ["show", "nova"], ["plan", what], ["check", "--all"])
+    found = [timed(words, environment, chosen.runs) for words in commands]
     if chosen.json:
         machine = {"processors": os.cpu_count(), "python": platform.python_version()}
         print(json.dumps({"machine": machine, "timings": [asdict(one) for one in found]}, indent=2))

@@ -114,6 +114,14 @@ def test_a_site(checkout: Path, cache: Path, docker: Docker) -> None:
 
 
 @pytest.mark.e2e
+def test_plugins(checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed("examples/plugins/README.md", checkout, cache, docker) as (output, _):
+        assert re.search(r"^libvirt:\S+-acme-r\d+ ", output, re.MULTILINE)
+        assert re.search(r"^greeter:1.0.0\S*-acme-r\d+ ", output, re.MULTILINE)
+        assert "acme/overlay.yaml" in output
+
+
+@pytest.mark.e2e
 def test_an_own_repo(checkout: Path, cache: Path, docker: Docker) -> None:
     with _followed("docs/own-repo.md", checkout, cache, docker) as (output, _):
         assert "wrote " in output

@@ -10,8 +10,9 @@ from builder.cli.options import Common, common, targets
 
 @click.command("check")
 @click.argument("targets", nargs=-1, shell_complete=targets)
+@click.option("--all", "everything", is_flag=True, help="The whole workspace, as without a target.")
 @common
-def command(common: Common, targets: tuple[str, ...]) -> int:
+def command(common: Common, targets: tuple[str, ...], everything: bool) -> int:
     """Read definitions and say everything that is wrong with them, and what their locks bring that should be known.
 
     \b
@@ -22,6 +23,8 @@ def command(common: Common, targets: tuple[str, ...]) -> int:
     """
     from builder.pipeline import checking
 
+    if targets and everything:
+        raise click.UsageError("name targets, or --all")
     catalog = common.catalog()
     checked = checking.check(catalog, targets)
     found = checked.problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import click
@@ -11,28 +12,34 @@ from builder.cli.options import Common, common, targets
 
 
 @click.command("plan")
-@click.argument("targets", nargs=-1, required=True, shell_complete=targets)
+@click.argument("targets", nargs=-1, shell_complete=targets)
+@click.option("--all", "everything", is_flag=True, help="All components.")
 @common
-def command(common: Common, targets: tuple[str, ...]) -> None:
+def command(common: Common, targets: tuple[str, ...], everything: bool) -> None:
     """Show which layers a build would make or reuse, with the packages and sizes of each.
 
     \b
     Examples:
       imgbuild plan nova
       imgbuild plan nova/nova-api --json
+      imgbuild plan --all
     """
     from builder.model.lock import Artifact
     from builder.model.plan import PackageLayerPlan, WheelLayerPlan
     from builder.pipeline import building
     from builder.pipeline.edges import Edges
 
+    if not targets and not everything:
+        raise click.UsageError("name a target, or --all")
     store = common.store()
+    # Images share most of their layers.
+    known = functools.cache(store.made)
     planned = building.plan(common.catalog(), targets, Edges(store, common.reporter()))
     images: list[dict[str, Any]] = []
     for image in planned.images:
         layers: list[dict[str, Any]] = []
         for layer in image.layers:
-            made = store.made(layer.cache_key)
+            made = known(layer.cache_key)
             packages: tuple[Artifact, ...] = ()
             group = ""
             if isinstance(layer, PackageLayerPlan):
