@@ -42,12 +42,13 @@ class Docker:
         """The words of a command."""
         return ["docker", "--host", self.host, *words]
 
-    def build(self, name: str, proxy: str, arguments: Mapping[str, str] | None = None) -> None:
-        """Build ``bench/NAME`` from the folder NAME of our Dockerfiles, or from the folder ``alone``."""
-        folder = DOCKERFILES / name
+    def build(
+        self, name: str, proxy: str, arguments: Mapping[str, str] | None = None, folder: Path = DOCKERFILES
+    ) -> None:
+        """Build ``bench/NAME`` from the folder NAME of some Dockerfiles, or from ours of the name ``alone``."""
         given = {"http_proxy": proxy, **(arguments or {})}
         words = [word for key, value in given.items() for word in ("--build-arg", f"{key}={value}")]
-        path = folder if folder.is_dir() else DOCKERFILES / "alone"
+        path = folder / name if (folder / name).is_dir() else DOCKERFILES / "alone"
         # The builder that every docker has: buildx is a package of its own.
         self("build", "--network", "host", "--tag", f"bench/{name}", *words, str(path), env={"DOCKER_BUILDKIT": "0"})
 

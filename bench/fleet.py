@@ -1,0 +1,226 @@
+"""The whole fleet against a chain of Dockerfiles as Kolla makes it: ``python -m bench.fleet FOLDER``, as root.
+
+FOLDER takes all that is made (40 GB), and ``results.json``: what stands there is not measured again. The Dockerfiles are
+made from the definitions: base → openstack-base → COMPONENT-base → each image, each with the packages that its
+definition asks for. Everything else is as in ``bench.race``, whose proxy, base image and daemon are used. With ``--publish``
+the results go to ``docs/fleet.json`` and into the table of ``docs/fleet.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bench import engines, race, race_report
+from bench.mirror import Mirror
+from bench.race import Race, Subject
+from dsl import loading, model
+from dsl.catalog import Catalog, Definition
+
+DOCS = Path(__file__).parent.parent / "docs"
+START = "<!-- bench.fleet -->"
+SHARED = "openstack-base"
+"""What the images of OpenStack stand on; all others stand on the base alone."""
+_INSTALL = (
+    "apt-get update && apt-get -y install --no-install-recommends {} && apt-get clean && rm -rf /var/lib/apt/lists/*"
+)
+_EVERYTHING = Subject("--all", (), (), "", "")
+
+
+def dockerfiles(catalog: Catalog) -> dict[str, str]:
+    """The text of each Dockerfile by the name of what it makes, those below before those above."""
+    images = [image for component in catalog.components for image in component.images]
+    found = {"base": _base(catalog)}
+    for image in images:
+        below = "base"
+        openstack: list[Definition] = []
+        for part in image.chain()[1:]:
+            if part.kind == "layer":
+                openstack.append(part)
+                continue
+            if openstack and below == "base":
+                below = SHARED
+                found.setdefault(SHARED, "\n".join([f"FROM bench/{'base'}", *_steps(openstack)]) + "\n")
+            found.setdefault(part.name, "\n".join([f"FROM bench/{below}", *_steps([part])]) + "\n")
+            below = part.name
+    return found
+
+
+def groups(files: dict[str, str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """What is built one after the other, as it stands on each other: on the base alone, and on what OpenStack shares."""
+    names: dict[str, list[str]] = {}
+    top: dict[str, str] = {}
+    for name, text in files.items():
+        below = text.partition("\n")[0].removeprefix("FROM bench/")
+        if name in ("base", SHARED):
+            continue
+        top[name] = top.get(below, name)
+        names.setdefault(top[name], []).append(name)
+    on_base = [tuple(found) for first, found in names.items() if files[first].startswith("FROM bench/base\n")]
+    return on_base, [tuple(found) for first, found in names.items() if tuple(found) not in on_base]
+
+
+def _base(catalog: Catalog) -> str:
+    users = {}
+    for definition in catalog.definitions():
+        for name, user in definition.model.users.items():
+            if user.uid is not None:
+                users[name] = user.uid
+    made = " && ".join(
+        f"(getent group {name} > /dev/null || groupadd --gid {uid} {name}) && useradd --uid {uid} --gid {name} --no-create-home {name}"
+        for name, uid in sorted(users.items())
+    )
+    return (
+        "FROM bench/debian:13\nENV LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive\n"
+        f"RUN {made}\nRUN {_INSTALL.format('ca-certificates netbase tzdata')}\n"
+    )
+
+
+def _steps(parts: list[Definition]) -> Iterator[str]:
+    answers = [
+        f"{package} {question} {_answer(answer)}"
+        for part in parts
+        for package, asked in part.model.debconf.items()
+        for question, answer in asked.items()
+    ]
+    if answers:
+        yield f"RUN printf '%s\\n' {' '.join(map(shlex.quote, answers))} | debconf-set-selections"
+    packages = [name for part in parts for name in part.model.packages.apt]
+    if packages:
+        yield f"RUN {_INSTALL.format(' '.join(map(shlex.quote, packages)))}"
+
+
+def _answer(answer: str | bool | int | model.Answer) -> str:
+    if isinstance(answer, model.Answer):
+        return f"{answer.type} {str(answer.value).lower() if isinstance(answer.value, bool) else answer.value}"
+    return f"boolean {str(answer).lower()}" if isinstance(answer, bool) else f"string {answer}"
+
+
+def chain(race_: Race) -> dict[str, Any]:
+    """All images as Dockerfiles; what does not stand on each other is built at once."""
+    files = dockerfiles(loading.load(loading.find(race.ROOT)))
+    folder = race_.folder / "dockerfiles"
+    for name, text in files.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "Dockerfile").write_text(text)
+    on_base, on_shared = groups(files)
+
+    def several(names: tuple[str, ...]) -> None:
+        for name in names:
+            race_.docker.build(name, race_.mirror.address, folder=folder)
+
+    def go() -> None:
+        several(("base",))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            shared = pool.submit(several, (SHARED,))
+            work: list[Future[None]] = [pool.submit(several, names) for names in on_base]
+            shared.result()
+            work += [pool.submit(several, names) for names in on_shared]
+            for one in work:
+                one.result()
+
+    return race.theirs(race_, lambda: race_.docker.forget(("bench/debian:13",)), go)
+
+
+def docker_bytes(race_: Race) -> dict[str, Any]:
+    """Bytes of the unique layers of all images."""
+    catalog = loading.load(loading.find(race.ROOT))
+    names = [f"bench/{image.name}" for component in catalog.components for image in component.images]
+    layers = race_.docker.layers(names)
+    raw, squeezed = (sum(sizes) for sizes in zip(*layers.values(), strict=True))
+    return {"images": len(names), "layers": len(layers), "raw": raw, "compressed": squeezed}
+
+
+STEPS: dict[str, Callable[[Race], dict[str, Any]]] = {
+    "prepared": race.prepare,
+    "cold": race.cold,
+    "nothing changed": race.nothing,
+    "bytes": race.our_bytes,
+    "docker base": race.docker_base,
+    "docker chain": chain,
+    "docker bytes": docker_bytes,
+}
+"""What is measured, by the name that it has in the results."""
+CASES = (
+    race_report.times("all images, nothing cached but packages; chain of Dockerfiles", "cold", "docker chain", 5, 10),
+    race_report.share("compressed", 60, 40),
+    race_report.share("raw"),
+    race_report.Case(
+        "nothing changed: `build --all`",
+        lambda results: (f"{results['nothing changed']['wall']:.2f} s", ""),
+        lambda results: float(results["nothing changed"]["wall"]),
+        2, 2, "s", less=True,
+    ),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Measure what has not been measured, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, default=1, help="of each; medians are shown (default: 1)")
+    parser.add_argument("--publish", action="store_true", help="write docs/fleet.json and the table of docs/fleet.md")
+    chosen = parser.parse_args()
+    if os.geteuid():
+        sys.exit("dockerd and mmdebstrap want root")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results = run(chosen.folder.absolute(), chosen.runs)
+    if chosen.publish:
+        publish(results)
+    print(race_report.table(results, CASES))
+
+
+def run(folder: Path, runs: int) -> dict[str, Any]:
+    """Measure what a folder's ``results.json`` does not have yet, and give all results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "results.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    with ExitStack() as stack:
+        mirror = stack.enter_context(Mirror(folder / "mirror"))
+        docker = stack.enter_context(engines.docker(folder / "docker"))
+        running = Race(folder, _EVERYTHING, runs, mirror, docker)
+        results.setdefault("machine", race.machine(folder, docker))
+        for name, step in STEPS.items():
+            if name not in results:
+                print(f"{name} …", file=sys.stderr, flush=True)
+                results[name] = step(running)
+                path.with_suffix(".new").write_text(json.dumps(results, indent=1) + "\n")
+                path.with_suffix(".new").rename(path)
+                shutil.rmtree(folder / "fetched", ignore_errors=True)
+    return results
+
+
+def publish(results: dict[str, Any]) -> None:
+    """Write the results, and the part of the page that is made from them."""
+    (DOCS / "fleet.json").write_text(json.dumps(results, indent=1) + "\n")
+    path = DOCS / "fleet.md"
+    path.write_text(race_report.put(path.read_text(), START, page(results)))
+
+
+def page(results: dict[str, Any]) -> str:
+    """What ``docs/fleet.md`` has between its marks."""
+    count, layers = results["docker bytes"]["images"], results["docker bytes"]["layers"]
+    return "\n".join(
+        [
+            f"{count} images; medians of {len(results['cold']['walls'])} runs.",
+            "",
+            race_report.table(results, CASES),
+            "",
+            *race_report.machine(results),
+            f"- Unique layers: {results['bytes']['layers']} and {layers}.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

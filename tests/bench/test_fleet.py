@@ -1,0 +1,46 @@
+"""The fleet's Dockerfiles are made from its definitions."""
+
+from __future__ import annotations
+
+import re
+
+from bench import fleet, race
+from dsl import loading
+
+CATALOG = loading.load(loading.find(race.ROOT))
+FILES = fleet.dockerfiles(CATALOG)
+
+
+def installed(name: str) -> set[str]:
+    """The packages that a Dockerfile and those it stands on ask for."""
+    text = FILES[name]
+    found = {word for line in re.findall(r"--no-install-recommends (.*?) &&", text) for word in line.split()}
+    below = text.partition("\n")[0].removeprefix("FROM bench/")
+    return found | (installed(below) if below in FILES else {"ca-certificates", "netbase", "tzdata"})
+
+
+def test_every_image_has_the_packages_of_its_definitions() -> None:
+    for component in CATALOG.components:
+        for image in component.images:
+            wanted = {name for part in image.chain()[1:] for name in part.model.packages.apt}
+            assert installed(image.name) - {"ca-certificates", "netbase", "tzdata"} == wanted - {
+                "ca-certificates",
+                "netbase",
+                "tzdata",
+            }
+
+
+def test_each_is_built_after_what_it_stands_on() -> None:
+    on_base, on_shared = fleet.groups(FILES)
+    built = {"base", "debian:13"}
+    for names in (*on_base, (fleet.SHARED,), *on_shared):
+        for name in names:
+            assert FILES[name].partition("\n")[0].removeprefix("FROM bench/") in built
+            built.add(name)
+    assert built == {*FILES, "debian:13"}
+    assert ("mariadb",) in on_base
+    assert any(names[0] == "nova-base" and "nova-api" in names for names in on_shared)
+
+
+def test_answers_are_given_before() -> None:
+    assert "neutron-common neutron/configure_db boolean false" in FILES["neutron-base"]
