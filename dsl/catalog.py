@@ -98,6 +98,12 @@ class Definition(Located):
         return f"{self.lock_path}#{self.name}"
 
     @property
+    def title(self) -> str:
+        """Its name, with the stream that its component is of."""
+        stream = (self.component or "").partition("@")[2]
+        return f"{self.name}@{stream}" if stream else self.name
+
+    @property
     def versioned_name(self) -> str:
         """Its name and, for one of ``layers/``, its version: ``openstack 1.0.0``."""
         return self.name if self.component else f"{self.name} {self.version}"
@@ -114,7 +120,12 @@ class Definition(Located):
 
 @dataclass(frozen=True, slots=True)
 class CatalogComponent(Located):
-    """A component with its definitions; lock, overlay and foreign as for a definition, for all of them."""
+    """A component with its definitions; lock, overlay and foreign as for a definition, for all of them.
+
+    Attributes:
+        name: of a stream ``nova@bookworm``.
+        stream: empty for the component as its text says it.
+    """
 
     name: str
     model: model.Component = field(compare=False, repr=False)
@@ -126,6 +137,7 @@ class CatalogComponent(Located):
     foreign: bool = False
     upstream_lock_path: Path | None = None
     at: Path_ = ()
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +204,9 @@ class Catalog:
         """
         name = name.rstrip("/")
         self._require_whole()
-        self._require(b for b in self.broken if b.kind == "component" and name in (b.name, b.file.parent.name))
+        # A broken stream does not keep the component itself from being used.
+        mine = (b for b in self.broken if b.kind == "component" and ("@" in name or "@" not in b.name))
+        self._require(b for b in mine if name in (b.name, b.file.parent.name))
         return next((c for c in self.components if name in (c.name, c.folder.name)), None)
 
     def definition(self, target: str) -> Definition:
@@ -246,7 +260,9 @@ class Catalog:
             if part not in there:
                 raise UnknownTarget(f"there is no {part!r} in {owner.name}", nearest(part, there))
             return there[part]
-        found = [one for component in self.components for one in parts(component) if one.name == target]
+        # A bare name is never that of a stream where the component has it, too.
+        image, _, stream = target.partition("@")
+        found = [one for c in self.components if c.stream == stream for one in parts(c) if one.name == image]
         if len(found) > 1:
             owners = " and ".join(one.reference for one in found)
             raise UnknownTarget(f"several components have a {target!r}", f"say {owners}")

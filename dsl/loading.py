@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsl import document, model, overlay, reader, versions
@@ -193,9 +193,30 @@ class _Loading:
                 message = f"{self.components[found.component].document.file} has a component of this name, too"
                 raise DefinitionError((read.problem(read.place(("component",)), "same-name", message),))
             self.components[found.component] = _Component(self, read, found).made(site, foreign=foreign)
+            for stream in found.streams:
+                self.read_stream(read, found, stream, site, foreign=foreign)
         except DefinitionError as error:
             name, parts = _name(read, "component", file), _parts(read)
             self.broken.append(Broken(file, "component", error.problems, name, parts=parts))
+
+    def read_stream(
+        self, base: Document, component: model.Component, stream: str, site: Site | None, *, foreign: bool
+    ) -> None:
+        """Read a component as one of its streams has it: what the stream says takes the place of what was there."""
+        name, at = f"{component.component}@{stream}", ("streams", stream)
+        read = None
+        try:
+            for key in ("dsl", "component", "streams"):
+                if key in component.streams[stream]:
+                    place = base.key_place((*at, key))
+                    raise DefinitionError((base.problem(place, "stream", f"{key!r} is the same in all streams"),))
+            read = overlay.apply(base, base, at)
+            data = {key: value for key, value in read.data.items() if key != "streams"}
+            read = replace(read, data=data)
+            found = reader.validate(read, model.Component)
+            self.components[name] = _Component(self, read, found, stream).made(site, foreign=foreign)
+        except DefinitionError as error:
+            self.broken.append(Broken(base.file, "component", error.problems, name, parts=_parts(read)))
 
     def rest(self) -> None:
         """Layer definitions that no component stands on, and names that overlays change and nothing has."""
@@ -307,8 +328,9 @@ class _Loading:
 class _Component:
     """Finds what the definitions of one component stand on."""
 
-    def __init__(self, loading: _Loading, read: Document, found: model.Component) -> None:
-        self.loading, self.read, self.found = loading, read, found
+    def __init__(self, loading: _Loading, read: Document, found: model.Component, stream: str = "") -> None:
+        self.loading, self.read, self.found, self.stream = loading, read, found, stream
+        self.name = f"{found.component}@{stream}" if stream else found.component
         self.below: dict[Path_, Definition | Path_] = {}
         self.settled: set[Path_] = set()
         self.problems: list[Problem] = []
@@ -328,8 +350,9 @@ class _Component:
         for below in self.below.values():
             # All locks of a component lie in one file: one definition's site is that of all.
             site = _last(site, below) if isinstance(below, Definition) else site
-        upstream = self.read.file.parent / "lock.yaml"
-        lock_path = site.folder / self.found.component / "lock.yaml" if site else upstream
+        locks = f"lock.{self.stream}.yaml" if self.stream else "lock.yaml"
+        upstream = self.read.file.parent / locks
+        lock_path = site.folder / self.found.component / locks if site else upstream
         made: dict[Path_, Definition] = {}
 
         def make(at: Path_) -> Definition:
@@ -343,7 +366,7 @@ class _Component:
                     at=at,
                     lock_path=lock_path,
                     extends=below if isinstance(below, Definition) else make(below),
-                    component=self.found.component,
+                    component=self.name,
                     site=site,
                     foreign=foreign and site is None,
                     upstream_lock_path=upstream if site else None,
@@ -351,7 +374,7 @@ class _Component:
             return made[at]
 
         return CatalogComponent(
-            name=self.found.component,
+            name=self.name,
             model=self.found,
             document=self.read,
             lock_path=lock_path,
@@ -360,6 +383,7 @@ class _Component:
             overlay=site.name if site else None,
             foreign=foreign and site is None,
             upstream_lock_path=upstream if site else None,
+            stream=self.stream,
         )
 
     def settle(self, at: Path_, reference: str | None, above: tuple[Path_, ...]) -> None:

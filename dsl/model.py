@@ -32,6 +32,12 @@ Key = Annotated[
     str, _like(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", "a word in lower case, such as db-sync"), Meta(max_length=63)
 ]
 """A port, volume, step or function."""
+StreamName = Annotated[
+    str,
+    _like(r"[a-z][a-z0-9]*", "a word of letters and digits that begins with a letter, such as bookworm"),
+    Meta(max_length=40),
+]
+"""A stream; tags begin with it, and versions with a digit."""
 UserName = Annotated[
     str, _like(r"[a-z_][a-z0-9_-]*\$?", "the name of a user or group, in lower case"), Meta(max_length=32)
 ]
@@ -526,6 +532,8 @@ class Component(Node, frozen=True, kw_only=True):
     """Layer definitions that its images share."""
     images: Annotated[Mapping[Name, ImageDefinition], Meta(min_length=1)]
     """Its images."""
+    streams: Mapping[StreamName, Mapping[str, Any]] = field(default_factory=dict)
+    """The same component in further upstream series, by name: what is other there (`extends`, `sources`, `version` …), said as an overlay says it. It is called `COMPONENT@STREAM`, its lock is `lock.STREAM.yaml`, its tags begin with the stream's name."""
 
 
 class Uses(Node, frozen=True, kw_only=True):

@@ -21,7 +21,13 @@ def product_version(package_version: str) -> str:
 
 
 def floating_tags(version: str) -> tuple[str, ...]:
-    """The tags that move: each numeric prefix, ``31.0.0``, ``31.0``, ``31``."""
+    """The tags that move: each numeric prefix, ``31.0.0``, ``31.0``, ``31``.
+
+    Those of a stream stay within it: ``bookworm-26.1.0``, ``bookworm-26.1``, ``bookworm-26``, ``bookworm``.
+    """
+    of_stream = re.match(r"([a-z][a-z0-9]*)-(?=[0-9])", version)
+    if of_stream:
+        return (*(f"{of_stream[0]}{tag}" for tag in floating_tags(version[of_stream.end() :])), of_stream[1])
     found = re.match(r"[0-9]+(\.[0-9]+)*", version)
     if not found:
         return (version,)

@@ -16,7 +16,7 @@ ROWS = (
     ("cli",),
     ("pipeline",),
     ("compare",),
-    ("resolve", "plan", "make", "propose", "attest", "deploy", "file_differences", "validate"),
+    ("resolve", "plan", "make", "propose", "attest", "deploy", "config_differences", "file_differences", "validate"),
     ("contents",),
     ("transports",),
     ("formats", "tools"),

@@ -107,6 +107,12 @@ def test_an_application(checkout: Path, cache: Path, docker: Docker) -> None:
 
 
 @pytest.mark.e2e
+def test_two_series(checkout: Path, cache: Path, docker: Docker) -> None:
+    with _followed("examples/streams/README.md", checkout, cache, docker) as (output, _):
+        assert re.search(r"^cache:bookworm-1\S+-r\d+ → cache:1\S+-r\d+$", output, re.MULTILINE)
+
+
+@pytest.mark.e2e
 def test_a_site(checkout: Path, cache: Path, docker: Docker) -> None:
     with _followed("examples/site-overlay/README.md", checkout, cache, docker) as (output, _):
         assert re.search(r"^web:\S+-acme-r\d+ ", output, re.MULTILINE)

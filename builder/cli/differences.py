@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 
 from builder import file_differences
+from builder.config_differences import ConfigDifference, Setting
 from builder.file_differences import FileDifference, LayerDifference
 from builder.model.image import Image
 
@@ -43,6 +44,38 @@ def show(layers: Iterable[LayerDifference], old: Image, new: Image, *, everythin
         print("more is shown by:")
         for text in commands:
             print(f"  {text}")
+
+
+def show_config(files: Iterable[ConfigDifference], run: Iterable[Setting], everything: bool) -> None:
+    """Print which files of /etc differ, what they set otherwise, and how the images run.
+
+    Args:
+        everything: all settings of a file, however many.
+    """
+    for file in files:
+        mark = {"new": "+", "old": "-", "both": " "}[file.there]
+        owner = f" (conffile of {file.package})" if file.package else ""
+        rows = [setting_line(one, whole=everything) for one in file.settings]
+        more = ": comments alone" if file.there == "both" and not rows else ""
+        print(f"{mark} /{file.path}{owner}{more}")
+        for row in rows if everything else rows[:_SHOWN]:
+            print(f"    {row}")
+        if not everything and len(rows) > _SHOWN:
+            print(f"    … and {len(rows) - _SHOWN} more; -v shows all")
+    rows = [setting_line(one, whole=everything) for one in run]
+    if rows:
+        print("  how it runs")
+    for row in rows:
+        print(f"    {row}")
+
+
+def setting_line(one: Setting, *, whole: bool = False) -> str:
+    """``+ DEFAULT/new = 1``, ``- a line`` or ``default of DEFAULT/workers: 1 → 2``."""
+    name = f"default of {one.name}" if one.default else one.name
+    if one.old is None or one.new is None:
+        value = one.new if one.old is None else one.old
+        return f"{'+' if one.old is None else '-'} {name}" + (f" = {_short(value, whole)}" if value else "")
+    return f"{name}: {_short(one.old, whole)} → {_short(one.new, whole)}"
 
 
 def line(file: FileDifference, *, whole: bool = False) -> str:

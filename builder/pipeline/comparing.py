@@ -108,15 +108,18 @@ def stored(catalog: Catalog, targets: Iterable[str], store: Store) -> tuple[Stor
     Raises:
         UsageError: there is none.
     """
-    own_ = {component.name: [image.name for image in component.images] for component in catalog.components}
+    own_ = {
+        component.name: [f"{image.name}:{component.stream}".rstrip(":") for image in component.images]
+        for component in catalog.components
+    }
     names = []
     for target in targets:
         place, colon, name = target.rpartition(":")
         component, _, image = name.rpartition("/")
         if name in own_ and (place in ("", "oci") or not colon or place.startswith("oci:")):
             names += [f"{place}{colon}{one}" for one in own_[name]]
-        elif component in own_ and image in own_[component]:
-            names.append(f"{place}{colon}{image}")
+        elif component in own_ and (found := [one for one in own_[component] if one.partition(":")[0] == image]):
+            names.append(f"{place}{colon}{found[0]}")
         else:
             names.append(target)
     return tuple(found for name in dict.fromkeys(names) for found in transports.read_chosen(name, store))

@@ -183,13 +183,14 @@ class Chosen:
         )
 
 
-def _images(places: Sequence[str], store: Store) -> Mapping[str, tuple[StoredImage, ...]]:
-    """The releases of each image, oldest first."""
-    found: dict[str, list[StoredImage]] = {}
+def _images(places: Sequence[str], store: Store) -> Mapping[tuple[str, str], tuple[StoredImage, ...]]:
+    """The releases of each image in each stream, oldest first."""
+    found: dict[tuple[str, str], list[StoredImage]] = {}
     for place in places:
         for name in transports.releases(place, store):
             (stored,) = transports.read_chosen(name, store)
-            found.setdefault(naming.tagged(stored.name).rpartition(":")[0], []).append(stored)
+            tagged = naming.tagged(stored.name)
+            found.setdefault((tagged.rpartition(":")[0], naming.stream(tagged)), []).append(stored)
     return {
         name: tuple(sorted(all_, key=lambda one: naming.age(naming.tagged(one.name))))
         for name, all_ in sorted(found.items())

@@ -135,7 +135,7 @@ def check(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, str
     sound = [image for image in selection.images if not any(part.key in reasons for part in image.chain())]
     reasons |= misrevised(drafts(catalog, sound, locks, edges), revisions(catalog, sound))
     return {
-        definition.name: reasons[definition.key] for definition in selection.definitions if definition.key in reasons
+        definition.title: reasons[definition.key] for definition in selection.definitions if definition.key in reasons
     }
 
 
@@ -171,7 +171,7 @@ def lock(
                 "it comes from elsewhere and is never written: use another commit of it, or change it by an overlay",
             )
         else:
-            edges.reporter.step(f"locking {definition.name}")
+            edges.reporter.step(f"locking {definition.title}")
             apt = indexes.of(definition)
             made = _locked(
                 catalog, definition, before, locks, apt, edges, update=update and moving, regroup=regroup and moving
@@ -181,7 +181,7 @@ def lock(
         locks[definition.key] = made
         had: tuple[Artifact, ...] = (*before.packages, *before.wheels) if before else ()
         difference = locking.difference(had, (*made.packages, *made.wheels))
-        changes.append(LockChange(definition.name, definition.lock_path, made, difference))
+        changes.append(LockChange(definition.title, definition.lock_path, made, difference))
     _write(catalog, selection, old, locks, edges)
     for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
         edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
@@ -378,7 +378,7 @@ def outdated(
         for package in lock_.packages:
             version_, suite = newest.get(package.name, (package.version, package.suite))
             if version_ != package.version:
-                rows.append((definition.name, package.name, package.version, version_, suite))
+                rows.append((definition.title, package.name, package.version, version_, suite))
         below = tuple(locks[part.key] for part in definition.chain()[:-1] if part.key in locks)
-        rows += [(definition.name, *row) for row in wheels.outdated(catalog, definition, below, lock_, edges)]
+        rows += [(definition.title, *row) for row in wheels.outdated(catalog, definition, below, lock_, edges)]
     return tuple(rows)

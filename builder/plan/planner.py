@@ -276,6 +276,7 @@ def image(component: CatalogComponent, found: Sequence[Part], defaults: model.De
     described = config.describe(component, definition, numbers, defaults, chain[-1].lock.digest())
     content_key = CacheKey.of("image", {"layers": [layer.cache_key for layer in layers], "config": described})
     name = f"{version_}-{component.overlay}" if component.overlay else version_
+    name = f"{component.stream}-{name}" if component.stream else name
     plan = ImagePlan(
         component.name,
         definition.name,

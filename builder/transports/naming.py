@@ -9,6 +9,7 @@ from typing import Any
 from builder.errors import UsageError
 
 _RELEASE = re.compile(r"(?P<version>.+?)(-r(?P<revision>[0-9]+)|-(?P<dev>dev))?")
+_STREAM = re.compile(r"([a-z][a-z0-9]*)-(?=[0-9])")
 _NEAR = ("docker.io/library/", "docker.io/", "localhost/")
 
 
@@ -64,13 +65,24 @@ def tagged(name: str) -> str:
     return ":".join(name.rsplit(":", 2)[-2:])
 
 
+def stream(reference: str) -> str:
+    """The stream that a release is of: ``bookworm`` of ``nova-api:bookworm-26.1.0-r1``; empty for a component's own."""
+    found = _STREAM.match(split(reference)[1])
+    return found[1] if found else ""
+
+
 def age(reference: str) -> tuple[Any, ...]:
-    """A key that sorts references of one image, oldest first: ``-dev`` before all releases, ``r9`` before ``r10``."""
+    """A key that sorts references of one image, oldest first: ``-dev`` before all releases, ``r9`` before ``r10``.
+
+    Streams come before the component's own releases, each by itself: no release of one is newer than one of another.
+    """
     name, tag = split(reference)
-    found = _RELEASE.fullmatch(tag)
+    of = stream(reference)
+    found = _RELEASE.fullmatch(_STREAM.sub("", tag))
     if not found:
-        return (name, True, (), 0, reference)
-    return (name, not found["dev"], _version(found["version"]), int(found["revision"] or 0), reference)
+        return (name, not of, of, True, (), 0, reference)
+    version = _version(found["version"])
+    return (name, not of, of, not found["dev"], version, int(found["revision"] or 0), reference)
 
 
 def _fits(name: str, tag: str, its_name: str, its_tag: str) -> bool:

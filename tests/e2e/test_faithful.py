@@ -14,6 +14,7 @@ SMALL = (
     ("examples/database", "database"),
     ("examples/own-program", "greeter"),
     ("examples/application", "notes"),
+    ("examples/streams", "cache@bookworm"),
     ("examples/site-overlay", "web"),
 )
 LARGE = tuple((".", repo.name) for repo in sorted((ROOT / "repos").iterdir()) if (".", repo.name) not in SMALL)

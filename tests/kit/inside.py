@@ -41,7 +41,10 @@ def check_contents(engine: Engine, reference: str, command: str) -> None:
     assert [path for path in found["scripts"] if path not in packaged] == []
     assert found["left"] == []
     assert len(found["installed"]) > 50
-    assert re.match(r"[a-z0-9.+:-]+: /", found["owner"][0]), found["owner"]
+    if command.startswith("/opt/"):
+        assert found["owner"] == [], "what a wheel brings, dpkg does not know"
+    else:
+        assert re.match(r"[a-z0-9.+:-]+: /", found["owner"][0]), found["owner"]
     assert "VERSION_CODENAME=trixie" in found["release"]
     excluded = re.compile("|".join(translate(x.split("=", 1)[1]) for x in found["rules"] if "path-exclude=" in x))
     assert found["wrong"], "images leave documentation out"

@@ -47,6 +47,17 @@ def test_a_part_of_a_version_is_enough(asked: str, newest: str | None) -> None:
     assert (naming.matching(asked, IN_ORDER) or (None,))[-1] == newest
 
 
+def test_streams_are_by_themselves() -> None:
+    known = ["web:2.0-r1", "web:bookworm-1.0-r2", "web:bookworm-1.1-r1", "web:vendor-3.0-r1", "web:1.0-rc1-r1"]
+    newest = {
+        asked: naming.newest(asked, known, "here") for asked in ("web", "web:bookworm", "web:bookworm-1.0", "web:3")
+    }
+    assert newest == {
+        "web": "web:2.0-r1", "web:bookworm": "web:bookworm-1.1-r1", "web:bookworm-1.0": "web:bookworm-1.0-r2", "web:3": "web:3",
+    }  # fmt: skip
+    assert [naming.stream(one) for one in known] == ["", "bookworm", "bookworm", "vendor", ""]
+
+
 def test_engines_add_registries() -> None:
     known = ["docker.io/library/web:1-r1", "localhost/web:1-r2", "registry:5000/web:1-r3", "other"]
     assert naming.matching("web", known) == ("docker.io/library/web:1-r1", "localhost/web:1-r2")
