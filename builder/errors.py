@@ -14,6 +14,7 @@ ImgbuildError (dsl.errors)
 │   └── ConfigureError        a package's script failed; carries its output
 ├── SandboxError              this machine does not allow what making layers needs
 ├── ImageError                an image, layout or archive is broken
+├── FeedError                 a document of advisories is none
 ├── CompareError              the ordinary way of installing failed, or is not there
 └── EngineError               docker or podman is missing or refused
 """
@@ -131,6 +132,10 @@ class SandboxError(ImgbuildError):
 
 class ImageError(ImgbuildError):
     code = "image"
+
+
+class FeedError(ImgbuildError):
+    code = "feed"
 
 
 class CompareError(ImgbuildError):

@@ -587,6 +587,8 @@ class Workspace(Node, frozen=True, kw_only=True):
     """Takes the place of `https://pypi.org/simple`; `IMGBUILD_INDEX` goes before it, and the index that pip's configuration names comes after it."""
     stores: tuple[Line, ...] = ()
     """Further places of packages, asked before the mirror: folders (from the workspace) or HTTP addresses in which a file's name is its sha256."""
+    feeds: tuple[Line, ...] = ()
+    """Where advisories come from: addresses, files or folders (from the workspace), in the form of Debian's security tracker or of OSV. Debian's tracker if not given."""
     netrc: RelativePath | None = None
     """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
     locked: bool = False

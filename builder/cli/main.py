@@ -37,6 +37,7 @@ COMMANDS = {
     "run": "Run an image, or a step of it, under docker or podman with what it declares.",
     "sbom": "Print the bill of materials of an image.",
     "schema": "Print the JSON Schema of the language.",
+    "security": "Show which advisories are open, in which images and layers.",
     "show": "Print a definition as it is after overlays.",
     "validate": "Recompute every digest and size of an image.",
     "why": "Explain why a package is in an image.",

@@ -118,6 +118,38 @@ def problem(url: str, logins: tuple[Login, ...] = (), patience: float = 30) -> s
     return "" if answer.is_success else f"{answer.status_code} {answer.reason_phrase}"
 
 
+def document(
+    url: str, etag: str, logins: tuple[Login, ...] = (), patience: float = 30, most: int = 1 << 30
+) -> tuple[bytes | None, str]:
+    """What lies at an address now, and its ETag; None if it is still what the given tag stands for (RFC 9110, 13.1.2).
+
+    Args:
+        etag: of what one has; empty for nothing.
+        most: bytes above which it is refused.
+
+    Raises:
+        FetchError: it cannot be had.
+    """
+    import httpx
+
+    headers = {"If-None-Match": etag} if etag else {}
+    try:
+        with _client(logins, patience) as client, client.stream("GET", url, headers=headers) as answer:
+            if answer.status_code == 304 and etag:
+                return None, etag
+            if not answer.is_success:
+                said = f"{answer.status_code} {answer.reason_phrase}"
+                raise FetchError(f"{url}: the server says {said}", url, answer.status_code)
+            data = bytearray()
+            for piece in answer.iter_bytes(_PIECE):
+                data += piece
+                if len(data) > most:
+                    raise FetchError(f"{url}: it is larger than {most // 1024 // 1024} MiB", url)
+            return bytes(data), answer.headers.get("ETag", "")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise FetchError(f"{url}: {str(error) or type(error).__name__}", url) from None
+
+
 def _client(logins: tuple[Login, ...], patience: float) -> httpx.Client:
     import httpx
 

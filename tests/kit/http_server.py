@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import re
 import time
 from collections.abc import Mapping
@@ -55,11 +56,13 @@ class HttpServer:
 
     Attributes:
         requests: what was asked so far, in order.
+        unchanged: how often the answer was that nothing has changed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.requests: list[Request] = []
+        self.unchanged = 0
         self._faults: list[tuple[re.Pattern[str], Fault, list[int]]] = []
         self._passwords: dict[str, str] = {}
         self._mutex = Lock()
@@ -145,9 +148,15 @@ def _handler(owner: HttpServer) -> type[BaseHTTPRequestHandler]:
             if first >= len(data) > 0:
                 self._short(416, {"Content-Range": f"bytes */{len(data)}"})
                 return
+            etag = f'"{hashlib.sha256(data).hexdigest()}"'
+            if self.headers.get("If-None-Match") == etag:
+                owner.unchanged += 1
+                self._short(304, {"ETag": etag})
+                return
             part = asked is not None and fault.ranges
             self.send_response(206 if part else 200)
             self.send_header("Content-Length", str(len(data) - first))
+            self.send_header("ETag", etag)
             if part:
                 self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
             self.end_headers()

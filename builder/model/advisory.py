@@ -1,0 +1,53 @@
+"""What security sources say, and what that means for a package that is locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PYPI = "PyPI"
+"""The suite of an advisory that speaks of Python's index."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Advisory:
+    """A flaw of one source package, as far as one suite is concerned.
+
+    Attributes:
+        id: what the feed calls it: ``CVE-2026-1234``, ``DSA-5432-1``.
+        source: the source package; a project of PyPI.
+        suite: the release of Debian that it speaks of (``trixie``, which means its security suite and its updates,
+            too), or ``PyPI``.
+        introduced: the first version with the flaw; ``0`` for all.
+        fixed: the first version without it; empty while there is none.
+        severity: the feed's own word, lower case; empty if it has none.
+        waiting: why there is no fix, in the feed's words: ``no-dsa: minor issue``.
+        aliases: other names: the CVEs of a DSA.
+        published: RFC 3339; empty if the feed does not say.
+        feed: where it comes from.
+    """
+
+    id: str
+    source: str
+    suite: str
+    introduced: str
+    fixed: str
+    severity: str = ""
+    waiting: str = ""
+    aliases: tuple[str, ...] = ()
+    published: str = ""
+    summary: str = ""
+    feed: str = ""
+
+
+class State(StrEnum):
+    """How a locked package stands to an advisory."""
+
+    FIXABLE = "affected, fix available"
+    WAITING = "affected, waiting"
+    FIXED = "fixed"
+    UNTOUCHED = "not affected"
+
+
+OPEN = (State.FIXABLE, State.WAITING)
+"""What somebody has to do something about."""

@@ -1,0 +1,1 @@
+"""Advisories × locks → what is open in which image and layer, and what would close it."""

@@ -1,0 +1,53 @@
+"""A locked package × an advisory → how it stands. Versions are compared by the rules of whoever made the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from builder.model.advisory import PYPI, Advisory, State
+from builder.model.lock import LockedPackage, LockedWheel
+
+SUFFIXES = ("", "-security", "-updates", "-proposed-updates")
+"""Suites of one release of Debian: a feed that speaks of ``trixie`` means them all. Backports are none: their versions
+compare as newer than a fix."""
+
+
+def release(suite: str, codenames: Iterable[str]) -> str:
+    """The release that a suite is of; empty if it is of none of them."""
+    return next((name for name in codenames if suite.removeprefix(name) in SUFFIXES and suite.startswith(name)), "")
+
+
+def by_source(advisories: Iterable[Advisory]) -> Mapping[tuple[str, str], tuple[Advisory, ...]]:
+    """Advisories by suite and source package."""
+    found: dict[tuple[str, str], list[Advisory]] = {}
+    for advisory in advisories:
+        found.setdefault((advisory.suite, advisory.source), []).append(advisory)
+    return {key: tuple(sorted(set(rows))) for key, rows in found.items()}
+
+
+def package(locked: LockedPackage, advisory: Advisory) -> State:
+    """How a package of Debian stands (deb-version(7)); the source's version counts, as advisories name that."""
+    from debian.debian_support import version_compare
+
+    version = locked.source_version
+    if advisory.introduced != "0" and version_compare(version, advisory.introduced) < 0:
+        return State.UNTOUCHED
+    if not advisory.fixed:
+        return State.WAITING
+    return State.FIXED if version_compare(version, advisory.fixed) >= 0 else State.FIXABLE
+
+
+def wheel(locked: LockedWheel, advisory: Advisory) -> State:
+    """How a project of PyPI stands (PEP 440)."""
+    from packaging.version import InvalidVersion, Version
+
+    assert advisory.suite == PYPI
+    try:
+        version = Version(locked.version)
+        if advisory.introduced != "0" and version < Version(advisory.introduced):
+            return State.UNTOUCHED
+        if not advisory.fixed:
+            return State.WAITING
+        return State.FIXED if version >= Version(advisory.fixed) else State.FIXABLE
+    except InvalidVersion:
+        return State.WAITING
