@@ -312,6 +312,8 @@ class Platform(Node, frozen=True, kw_only=True):
     """Linux capabilities beyond none: `NET_ADMIN`."""
     privileged: bool = False
     """Full access to the host."""
+    unmasked: bool = False
+    """`/proc` and `/sys` as the kernel shows them, for what sets up network namespaces: engines make parts read-only."""
     reaper: bool = False
     """A process 1 that reaps orphans (`docker run --init`), for services that leave children behind."""
     host: tuple[Literal["network", "pid", "ipc"], ...] = ()
@@ -320,6 +322,8 @@ class Platform(Node, frozen=True, kw_only=True):
     """Devices of the host."""
     mounts: tuple[AbsolutePath, ...] = ()
     """Folders of the host."""
+    shared: tuple[AbsolutePath, ...] = ()
+    """Folders of the host where what the service mounts is the host's too, and outlives it: `/run/netns`."""
 
 
 class Run(Node, frozen=True, kw_only=True):

@@ -62,7 +62,9 @@ def _common(one: Workload, step: Mapping[str, Any] | None = None) -> dict[str, A
     if platform.get("privileged"):
         found["privileged"] = True
     else:
-        found |= {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+        rules = ["apparmor=unconfined" if declared.may_mount else "no-new-privileges:true"]
+        rules += ["systempaths=unconfined"] if platform.get("unmasked") else []
+        found |= {"cap_drop": ["ALL"], "security_opt": rules}
         found |= {"cap_add": list(platform["capabilities"])} if platform.get("capabilities") else {}
     found |= {"init": True} if platform.get("reaper") else {}
     for space in platform.get("host", ()):
@@ -71,6 +73,7 @@ def _common(one: Workload, step: Mapping[str, Any] | None = None) -> dict[str, A
     found |= {"group_add": [str(number) for number in run["groups"]]} if run.get("groups") else {}
     mounts = [f"{one.name}-{name}:{volume['path']}" for name, volume in run.get("volumes", {}).items()]
     mounts += [f"{path}:{path}" for path in platform.get("mounts", ())]
+    mounts += [f"{path}:{path}:rshared" for path in platform.get("shared", ())]
     mounts += [f"./{workloads.place(one, file)}:{file.path}:ro" for file in one.files]
     found |= {"volumes": mounts} if mounts else {}
     empty = [tmpfs(place) for place in (*run.get("writable", ()), *(step or {}).get("writable", ()))]

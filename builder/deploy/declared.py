@@ -47,6 +47,15 @@ class Declared:
         return found
 
     @property
+    def may_mount(self) -> bool:
+        """Whether it may mount, and what that takes: neither an engine's AppArmor profile nor that nothing gains privileges.
+
+        Such a service starts helpers with fewer rights (oslo.privsep) that start others: without new privileges those
+        would have no more. Kubernetes refuses to give one without the other.
+        """
+        return "SYS_ADMIN" in self.platform.get("capabilities", ())
+
+    @property
     def files(self) -> dict[str, dict[str, Any]]:
         """Where it expects configuration: owner, mode, and whether it starts without it, by path."""
         return self._label("config")

@@ -72,14 +72,19 @@ def confined(declared: Declared, kind: Kind, volumes: str, told: Mapping[str, An
     if platform.get("privileged"):
         yield "--privileged"
     else:
-        yield from ("--cap-drop=ALL", "--security-opt=no-new-privileges")
+        yield "--cap-drop=ALL"
+        yield f"--security-opt={'apparmor=unconfined' if declared.may_mount else 'no-new-privileges'}"
         yield from (f"--cap-add={name}" for name in platform.get("capabilities", ()))
+    if platform.get("unmasked") and not platform.get("privileged"):
+        yield f"--security-opt={'unmask=ALL' if kind == 'podman' else 'systempaths=unconfined'}"
     if platform.get("reaper"):
         yield "--init"
     yield from (f"--{space}=host" for space in platform.get("host", ()))
     yield from (f"--device={path}" for path in platform.get("devices", ()))
     for path in platform.get("mounts", ()):
         yield from ("--volume", f"{path}:{path}")
+    for path in platform.get("shared", ()):
+        yield from ("--volume", f"{path}:{path}:rshared")
     yield from (f"--group-add={number}" for number in run.get("groups", ()))
     if "user" in told:
         yield from ("--user", told["user"])

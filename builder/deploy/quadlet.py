@@ -68,7 +68,11 @@ def _common(one: Workload, name: str, network: str, folder: str, step: Mapping[s
     if platform.get("privileged"):
         found.append(("PodmanArgs", "--privileged"))
     else:
-        found += [("DropCapability", "all"), ("NoNewPrivileges", "true")]
+        rules = (
+            ("PodmanArgs", "--security-opt=apparmor=unconfined") if declared.may_mount else ("NoNewPrivileges", "true")
+        )
+        found += [("DropCapability", "all"), rules]
+        found += [("Unmask", "ALL")] if platform.get("unmasked") else []
         found += [("AddCapability", capability) for capability in platform.get("capabilities", ())]
     found += [("RunInit", "true")] if platform.get("reaper") else []
     found.append(("Network", "host" if one.on_host_network else network))
@@ -82,6 +86,7 @@ def _common(one: Workload, name: str, network: str, folder: str, step: Mapping[s
     for volume, told in run.get("volumes", {}).items():
         found.append(("Volume", f"{one.name}-{volume}.volume:{told['path']}"))
     found += [("Volume", f"{path}:{path}") for path in platform.get("mounts", ())]
+    found += [("Volume", f"{path}:{path}:rshared") for path in platform.get("shared", ())]
     found += [("Volume", f"{folder}/{workloads.place(one, file)}:{file.path}:ro") for file in one.files]
     # A tmpfs of podman knows no owner; a volume without a name has the owner and mode of the image's folder.
     found += [("Volume", str(place["path"])) for place in (*run.get("writable", ()), *step.get("writable", ()))]

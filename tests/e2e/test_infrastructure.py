@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit import inside
+from builder.deploy.declared import Declared
+from tests.kit import inside, switch
 from tests.kit.engines import Docker, Engine
 from tests.kit.fleet import Fleet
 from tests.kit.rendering import password, rendered
@@ -80,10 +82,31 @@ def database(name: str) -> Callable[[Running], None]:
     return works
 
 
-def switch(running: Running) -> None:
+def kept(running: Running) -> None:
     """It keeps a bridge."""
-    running.exec("ovs-vsctl", "--db=unix:/run/openvswitch/db.sock", "--no-wait", "add-br", "a")
-    assert running.exec("ovs-vsctl", "--db=unix:/run/openvswitch/db.sock", "list-br").split() == ["a"]
+    switch.tell(running, "--no-wait", "add-br", "a")
+    assert switch.tell(running, "list-br").split() == ["a"]
+
+
+def chrony(running: Running) -> None:
+    """It has the time, from where the site says."""
+    assert "Stratum         : 10" in running.exec("chronyc", "-n", "tracking")
+
+
+def keepalived(running: Running) -> None:
+    """Alone with its address, it takes it."""
+    running.says("Entering MASTER STATE")
+    running.until("has the address", lambda: "192.0.2.7" in running.exec("cat", "/proc/net/fib_trie"))
+
+
+def node_exporter(running: Running) -> None:
+    """It tells of the host's network."""
+    assert 'node_network_info{address="' in running.get("metrics", "/metrics")[1]
+
+
+def libvirt(running: Running) -> None:
+    """It would run virtual machines by QEMU."""
+    assert "Running hypervisor: QEMU" in running.exec("virsh", "--connect=qemu:///system", "version")
 
 
 def nothing(running: Running) -> None:
@@ -97,12 +120,16 @@ class Case:
     Attributes:
         says: what its log holds.
         code: with which it ends when it is asked to.
+        config: what the site says in place of the template.
+        becomes: the user that it makes itself.
     """
 
     component: str
     works: Callable[[Running], None] = nothing
     says: str = ""
     code: int = 0
+    config: tuple[tuple[str, str], ...] = ()
+    becomes: str = ""
 
 
 CASES = {
@@ -116,8 +143,30 @@ CASES = {
     "dnsmasq": Case("dnsmasq", says="started, version"),
     "ovn-nb-db-server": Case("ovn", database("OVN_Northbound"), code=143),
     "ovn-sb-db-server": Case("ovn", database("OVN_Southbound"), code=143),
-    "openvswitch-db-server": Case("openvswitch", switch, code=143),
+    "openvswitch-db-server": Case("openvswitch", kept, code=143),
+    # No clock of another network is asked, and none is set.
+    "chrony": Case(
+        "chrony", chrony, config=(("/etc/chrony/chrony.conf", "local stratum 10\n"),), becomes="42493:42493"
+    ),
+    "keepalived": Case("keepalived", keepalived),
+    "prometheus-node-exporter": Case("prometheus-node-exporter", node_exporter, code=143),
+    "libvirt": Case("libvirt", libvirt),
 }
+OF_THE_KERNEL = {
+    "iscsid": r"can not create NETLINK_ISCSI socket|iSCSI daemon with pid",
+    "multipathd": r"cannot get kernel dm version|path checkers start up",
+}
+"""What asks for a part of the kernel that a machine of tests need not have: what it says of it."""
+
+
+def configured(fleet: Fleet, declared: Declared, component: str) -> dict[str, str]:
+    """What an image must be told, from the templates of its component."""
+    templates = fleet.site / "repos" / component / "templates"
+    return {
+        path: rendered(templates / f"{Path(path).name}.j2")
+        for path, told in declared.files.items()
+        if not told.get("optional")
+    }
 
 
 @pytest.mark.full
@@ -127,19 +176,72 @@ def test_it_works(name: str, fleet: Fleet, docker: Docker, sites: Callable[[Engi
     site = sites(docker)
     reference = fleet.load(docker, f"{case.component}/{name}")[name]
     declared = site.declared(reference)
-    templates = fleet.site / "repos" / case.component / "templates"
-    config = {
-        path: rendered(templates / f"{Path(path).name}.j2")
-        for path, told in declared.files.items()
-        if not told.get("optional")
-    }
+    config = configured(fleet, declared, case.component) | dict(case.config)
     if "init" in declared.steps:
         site.step(reference, "init", config=config)
-    running = site.start(reference, name, config=config)
-    running.healthy()
+    shares = bool(declared.run.get("platform", {}).get("host"))
+    running = site.start(reference, name, config=config, host=site.host(reference) if shares else None)
+    if "health" in declared.run:
+        running.healthy()
     case.works(running)
     if case.says:
         running.says(case.says)
-    inside.check_confinement(running)
+    inside.check_confinement(running, case.becomes)
     assert running.stop() == case.code
     inside.check_contents(docker, reference, declared.config["Cmd"][0])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", OF_THE_KERNEL)
+def test_it_reaches_the_kernel(name: str, fleet: Fleet, docker: Docker, sites: Callable[[Engine], Site]) -> None:
+    site = sites(docker)
+    reference = fleet.load(docker, name)[name]
+    declared = site.declared(reference)
+    running = site.start(reference, name, config=configured(fleet, declared, name), host=site.host(reference))
+    docker.waits_for(running.container, lambda: bool(re.search(OF_THE_KERNEL[name], running.logs())))
+    inside.check_contents(docker, reference, declared.config["Cmd"][0])
+
+
+@pytest.mark.full
+def test_ovn_makes_a_network(fleet: Fleet, docker: Docker, sites: Callable[[Engine], Site]) -> None:
+    """What one database wishes becomes, by the other, a port of a host's switch; neutron's agent finds its place in it."""
+    site = sites(docker)
+    images = fleet.load(docker, "openvswitch", "ovn", "neutron/neutron-ovn-metadata-agent")
+    databases = []
+    for name in ("ovn-nb-db-server", "ovn-sb-db-server"):
+        site.step(images[name], "init")
+        databases.append(site.start(images[name], name))
+    wishes, orders = databases
+    host, vswitchd = switch.start(site, images).values()
+    told = {
+        "remote": "tcp:ovn-sb-db-server:6642",
+        "encap-type": "geneve",
+        "encap-ip": host.ip,
+        "bridge-datapath-type": "netdev",
+    }
+    external = [f"external_ids:ovn-{key}={value}" for key, value in told.items()]
+    switch.tell(host, "set", "open_vswitch", ".", "external_ids:system-id=one", *external)
+    translator = site.start(images["ovn-northd"], "ovn-northd")
+    controller = site.start(images["ovn-controller"], "ovn-controller", host=host)
+    wish = ("ovn-nbctl", "--db=unix:/run/ovn/ovnnb_db.sock")
+    wishes.healthy()
+    wishes.exec(*wish, "ls-add", "a", "--", "lsp-add", "a", "a1")
+    controller.until("has its bridge", lambda: "br-int" in switch.tell(host, "list-br"))
+    port = ("--", "set", "interface", "a1", "type=internal", "external_ids:iface-id=a1")
+    switch.tell(host, "add-port", "br-int", "a1", *port)
+    translator.until(
+        "has the port", lambda: wishes.exec(*wish, "get", "logical_switch_port", "a1", "up").strip() == "true"
+    )
+
+    declared = site.declared(images["neutron-ovn-metadata-agent"])
+    config = configured(fleet, declared, "neutron")
+    agent = site.start(declared.reference, "neutron-ovn-metadata-agent", config=config, host=host)
+    place = ("ovn-sbctl", "--db=unix:/run/ovn/ovnsb_db.sock", "list", "chassis_private")
+    agent.until("finds its place", lambda: "neutron:ovn-metadata-id" in orders.exec(*place), 120)
+    started = (vswitchd, translator, controller, agent)
+    for running in started:
+        inside.check_confinement(running)
+    # Each has a reaper, which tells by which signal it ended.
+    assert set(site.stop(*started).values()) == {143}
+    for running in started:
+        inside.check_contents(docker, running.declared.reference, running.declared.config["Cmd"][0])

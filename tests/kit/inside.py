@@ -61,21 +61,26 @@ def _canonical(path: str) -> str:
     return re.sub(r"^/(bin|sbin|lib|lib64)/", r"/usr/\1/", path)
 
 
-def check_confinement(running: Running) -> None:
-    """See that a service runs as its user, with its own command, and can write only where it declares."""
+def check_confinement(running: Running, becomes: str = "") -> None:
+    """See that a service runs as its user, with its own command, and can write only where it declares.
+
+    Args:
+        becomes: the user and group by number that it makes itself, if it begins as another.
+    """
     declared = running.declared
     uid, gid = declared.user.split(":")
-    reaped = bool(declared.run.get("platform", {}).get("reaper"))
-    if "pid" not in declared.run.get("platform", {}).get("host", ()):
+    platform = declared.run.get("platform", {})
+    reaped = bool(platform.get("reaper"))
+    if "pid" not in platform.get("host", ()):
         status = dict(line.split(":", 1) for line in running.exec("cat", "/proc/1/status").splitlines())
-        assert (status["Uid"].split()[1], status["Gid"].split()[1]) == (uid, gid)
+        assert f"{status['Uid'].split()[1]}:{status['Gid'].split()[1]}" == (becomes or f"{uid}:{gid}")
         first = running.exec("cat", "/proc/1/cmdline").split("\0")
         assert posixpath.basename(first[0]) not in ("init", "systemd", "tini", "dumb-init") or reaped, first
     else:
         assert running.exec("id", "-u").strip() == uid
     places = [*declared.run.get("volumes", {}).values(), *declared.run.get("writable", ())]
-    places += [{"path": path} for path in declared.run.get("platform", {}).get("mounts", ())]
-    allowed = {place["path"] for place in places}
+    places += [{"path": path} for kind in ("mounts", "shared") for path in platform.get(kind, ())]
+    allowed = {_canonical(place["path"]) for place in places}
     mounts = [line.split()[1:4] for line in running.exec("cat", "/proc/mounts").splitlines()]
     writable = {
         path

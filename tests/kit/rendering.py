@@ -8,10 +8,13 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+FORMED = {"barbican-kek": "c2VjcmV0LW9mLWJhcmJpY2FuLWtlay10ZXN0c18xMjM="}
+"""Secrets that have a form of their own, as the templates that ask for them say."""
+
 
 def password(of: str) -> str:
     """The password of the tests' site for an account."""
-    return f"secret-of-{of}"
+    return FORMED.get(of) or f"secret-of-{of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,21 @@ SERVICES: Mapping[str, Service] = {
     "cache": Service("memcached", "memcached:11211"),
 }
 
+VALUES: Mapping[str, str] = {
+    "nfs_shares": "nfs:/volumes",
+    "interface": "eth0",
+    "router_id": "51",
+    "priority": "100",
+    "address": "192.0.2.7/32",
+}
+
 
 def rendered(template: Path, services: Mapping[str, Service] = SERVICES) -> str:
     """The text of a template."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    functions: dict[str, Callable[[str], object]] = {"service": services.__getitem__, "secret": password}
+    functions: dict[str, Callable[[str], object]] = {
+        "service": services.__getitem__,
+        "secret": password,
+        "value": VALUES.__getitem__,
+    }
     return environment.from_string(template.read_text()).render(functions)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -46,6 +47,7 @@ class Site:
     folder: Path
     _volumes: set[str] = field(default_factory=set)
     _containers: list[str] = field(default_factory=list)
+    _shared: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,7 @@ class Site:
         env: Mapping[str, str] | None = None,
         config: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        host: Running | None = None,
     ) -> Running:
         """Start an image as the service that it is.
 
@@ -73,17 +76,29 @@ class Site:
             env: what the site sets beside the image's own environment.
             config: the text of each file of configuration, by its path.
             options: further ones of the engine.
+            host: whose network and processes stand for the host's, where the image asks for those.
         """
         declared = self.declared(reference)
         words = self._words(declared, name, env, config)
-        words += ["--hostname", hostname or name] if "--network=host" not in words else []
-        for port, protocol in declared.ports.values() if "--network=host" not in words else ():
+        shared = "--network=host" in words
+        if host:
+            stands = {f"--{space}=host": f"--{space}=container:{host.container}" for space in ("network", "pid")}
+            words = [stands.get(word, word) for word in words]
+        words += ["--hostname", hostname or name] if not shared else []
+        for port, protocol in declared.ports.values() if not shared else ():
             words += ["--publish", f"127.0.0.1::{port}/{protocol}"]
         if declared.config.get("Healthcheck") and not isinstance(self.engine, Podman):
             words += ["--health-interval=1s"]  # the image's own check, asked more often
         container = self.engine("run", "--detach", *words, *options, reference).strip().splitlines()[-1]
         self._containers.append(container)
-        return Running(self, declared, name, container)
+        return Running(self, declared, name, container, host if shared else None)
+
+    def host(self, reference: str) -> Running:
+        """Something that does nothing, whose network and processes stand for a host's."""
+        words = ("--network", self.name, "--network-alias", "host", "--hostname", "host", "--entrypoint", "sleep")
+        container = self.engine("run", "--detach", "--init", *words, reference, "infinity").strip()
+        self._containers.append(container)
+        return Running(self, self.declared(reference), "host", container)
 
     def step(
         self,
@@ -114,6 +129,11 @@ class Site:
         words = self._words(self.declared(reference), "other", env, config)
         return self.engine("run", "--rm", *words, reference, *command)
 
+    def stop(self, *running: Running) -> dict[str, int]:
+        """Stop services at once, each by its own signal within its own grace, and give their exit codes by name."""
+        self.engine("stop", *(one.container for one in running))
+        return {one.name: int(one.state()["ExitCode"]) for one in running}
+
     def close(self) -> None:
         """Remove all that was started and kept."""
         if self._containers:
@@ -121,6 +141,8 @@ class Site:
         for volume in sorted(self._volumes):
             self.engine("volume", "rm", "--force", volume, check=False)
         self.engine("network", "rm", self.name, check=False)
+        for folder in self._shared:
+            subprocess.run(["umount", "--recursive", folder], check=False)
 
     def _words(
         self,
@@ -146,13 +168,23 @@ class Site:
         return words
 
     def _there(self, word: str) -> str:
-        """A folder of the host that this machine does not have is one of the site's."""
+        """A folder of the host is one of the site's, where this machine has none or runs itself by it."""
         source, colon, path = word.partition(":")
-        if not colon or source != path or Path(source).exists():
+        own = Path("/run") in (Path(source), *Path(source).parents)
+        if not colon or not path.startswith(source) or (Path(source).exists() and not own):
             return word
-        made = self.folder / "host" / path.lstrip("/")
+        made = self.folder / "host" / source.lstrip("/")
         made.mkdir(parents=True, exist_ok=True)
+        if path.endswith(":rshared"):
+            self._share(made)
         return f"{made}:{path}"
+
+    def _share(self, folder: Path) -> None:
+        """Make a folder a place of its own for mounts, whose mounts others see: most hosts are so as a whole."""
+        if folder not in self._shared:
+            for words in (["--bind", str(folder), str(folder)], ["--make-shared", str(folder)]):
+                subprocess.run(["mount", *words], check=True)
+            self._shared.append(folder)
 
     def _rendered(self, declared: Declared, name: str, path: str, text: str) -> Path:
         told = declared.files[path]
@@ -166,12 +198,17 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that was started."""
+    """A service that was started.
+
+    Attributes:
+        host: whose network it shares.
+    """
 
     site: Site
     declared: Declared
     name: str
     container: str
+    host: Running | None = None
 
     def exec(self, *words: str, check: bool = True, user: str | None = None) -> str:
         """Run a command in it and give its output."""
@@ -197,8 +234,10 @@ class Running:
         return str(networks[self.site.name]["IPAddress"])
 
     def address(self, port: str) -> tuple[str, int]:
-        """Where a port of it is published."""
+        """Where a port of it is reached from here."""
         number, protocol = self.declared.ports[port]
+        if self.host:
+            return self.host.ip, number
         told = self.site.engine("port", self.container, f"{number}/{protocol}").splitlines()[0]
         host, _, published = told.strip().rpartition(":")
         return host, int(published)
@@ -252,8 +291,7 @@ class Running:
 
     def stop(self) -> int:
         """Stop it by its own signal within its own grace, and give its exit code."""
-        self.site.engine("stop", self.container)
-        return int(self.state()["ExitCode"])
+        return self.site.stop(self)[self.name]
 
     def _accepts(self, port: str) -> bool:
         try:

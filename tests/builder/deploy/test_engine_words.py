@@ -38,7 +38,9 @@ def test_what_declares_nothing_gets_nothing() -> None:
         ({"stop_grace": "2m"}, "--stop-timeout=120"),
         ({"platform": {"capabilities": ["NET_ADMIN"], "reaper": True}}, "--cap-add=NET_ADMIN --init"),
         ({"platform": {"host": ["network", "pid"], "devices": ["/dev/kvm"]}}, "--network=host --pid=host --device=/dev/kvm"),
-        ({"platform": {"mounts": ["/dev"]}}, "--volume /dev:/dev"),
+        ({"platform": {"mounts": ["/dev"], "shared": ["/run"]}}, "--volume /dev:/dev --volume /run:/run:rshared"),
+        ({"platform": {"capabilities": ["SYS_ADMIN"]}}, "--cap-drop=ALL --security-opt=apparmor=unconfined --cap-add=SYS_ADMIN"),
+        ({"platform": {"unmasked": True}}, "--security-opt=systempaths=unconfined"),
         ({"groups": [5]}, "--group-add=5"),
         ({"volumes": {"data": {"path": "/var/lib/web", "uid": 7, "gid": 7, "mode": "0755"}}}, "--volume web-data:/var/lib/web"),
         (
@@ -58,6 +60,10 @@ def test_what_is_declared_is_given(run: dict[str, Any], said: str) -> None:
 def test_full_access_is_not_taken_away_again() -> None:
     said = words(image({"platform": {"privileged": True}}))
     assert ("--privileged" in said, "--cap-drop" in said, "no-new-privileges" in said) == (True, False, False)
+
+
+def test_podman_has_its_own_word_for_what_is_unmasked() -> None:
+    assert "--security-opt=unmask=ALL" in words(image({"platform": {"unmasked": True}}), "podman")
 
 
 def test_podman_makes_nothing_else_writable() -> None:

@@ -16,7 +16,7 @@ DOCUMENTED = {
     "Container": {
         "AddCapability", "AddDevice", "ContainerName", "DropCapability", "Environment", "Exec", "Group", "GroupAdd",
         "Image", "Network", "NoNewPrivileges", "PidsLimit", "PodmanArgs", "PublishPort", "Pull", "ReadOnly",
-        "ReadOnlyTmpfs", "RunInit", "Ulimit", "User", "Volume",
+        "ReadOnlyTmpfs", "RunInit", "Ulimit", "Unmask", "User", "Volume",
     },
     "Service": {"Restart", "TimeoutStopSec", "Type"},
     "Install": {"WantedBy"},
@@ -99,6 +99,19 @@ def test_what_is_on_the_hosts_network_publishes_nothing() -> None:
     unit = quadlet.units(found, "/srv")["web.container"]
     assert "Network=host" in unit
     assert "PublishPort" not in unit
+
+
+AGENT: dict[str, Any] = {"platform": {"capabilities": ["SYS_ADMIN"], "unmasked": True, "shared": ["/run/netns"]}}
+
+
+def test_what_sets_up_its_host_is_let() -> None:
+    web = yaml.safe_load(compose.text(deployment(AGENT)))["services"]["web"]
+    assert web["security_opt"] == ["apparmor=unconfined", "systempaths=unconfined"]
+    assert "/run/netns:/run/netns:rshared" in web["volumes"]
+    unit = quadlet.units(deployment(AGENT), "/srv/site")["web.container"]
+    for line in ("PodmanArgs=--security-opt=apparmor=unconfined", "Unmask=ALL", "Volume=/run/netns:/run/netns:rshared"):
+        assert line in unit.splitlines()
+    assert "NoNewPrivileges" not in unit
 
 
 def test_units_have_documented_keys_alone() -> None:
