@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from builder.errors import MakeError
 
@@ -44,3 +44,12 @@ def above(path: str) -> Iterator[str]:
     """The folders that a path of a layer lies in, the nearest first."""
     while path := posixpath.dirname(path):
         yield path
+
+
+def above_all(paths: Iterable[str]) -> set[str]:
+    """The folders that some paths of a layer lie in."""
+    found: set[str] = set()
+    for path in paths:
+        while (path := path.rpartition("/")[0]) and path not in found:
+            found.add(path)
+    return found

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
-from builder.errors import MakeError
 from builder.formats.deb import relation_names
 from builder.formats.places import canonical
 
@@ -121,22 +121,24 @@ class Unpacked:
         return self.member(name).read_text(errors="surrogateescape") if name in self.members else ""
 
 
-def unpacked(tree: Path, control: str) -> Unpacked:
+def unpacked(tree: Path, control: Stanza) -> Unpacked:
     """The package that a tree holds.
 
     Args:
-        control: its control file.
+        control: its control file, or what dpkg's status says of it.
     """
-    stanzas = parse(control)
-    if len(stanzas) != 1:
-        raise MakeError(f"a package's control file is broken: {control[:200]!r}")
-    stanza = stanzas[0]
+    members, files = _told(tree, control.info_name + ".")
+    return Unpacked(control, tree, files, members)
+
+
+@lru_cache(maxsize=4096)
+def _told(tree: Path, prefix: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    # What lies below is the same for all the states that a worker makes.
     info = tree / INFO
-    prefix = stanza.info_name + "."
     members = frozenset(path.name[len(prefix) :] for path in info.iterdir() if path.name.startswith(prefix))
     listed = (info / f"{prefix}list").read_text(errors="surrogateescape").splitlines()
     files = tuple(sorted({canonical(path) for path in listed} - {""}))
-    return Unpacked(stanza, tree, files, members)
+    return members, files
 
 
 def fresh(package: Unpacked) -> Stanza:

@@ -60,7 +60,7 @@ def folders(
             first.setdefault(path, folder)
             said[path].add(folder)
         # A layer has entries for those too that the package does not name.
-        for name in {folder for path in package.files for folder in places.above(path)} - listed.keys():
+        for name in places.above_all(package.files) - listed.keys():
             said[name].add(FileEntry(name, "folder", *_PLAIN))
     differing = []
     unusual = set()

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from builder.errors import MakeError
@@ -104,42 +103,45 @@ def make(plan: StateLayerPlan, store: Store) -> MadeLayer:
 
 def _inputs(plan: StateLayerPlan, store: Store) -> _Inputs:
     new = tuple(_unpacked(package, store) for package in plan.packages)
+    status, folders = _below(plan, store)
+    known = {stanza.package: stanza for stanza in status}
     old: list[Unpacked] = []
     packages: list[Path] = []
     above: list[Path] = []
     files = plan.files_below
     for state in reversed(plan.chain()[:-1]):
-        found = tuple(_unpacked(package, store) for package in state.packages)
+        found = tuple(dpkg_status.unpacked(_tree(one.sha256, store), known[one.name]) for one in state.packages)
         old += found
         packages += _trees(found, store)
         # As in images: a definition's files lie on its state, and below the next one's.
         own, files = files[len(state.files_below) :], state.files_below
         above += [_tree(f"files-{layer.cache_key}", store) for layer in own]
         above.append(_tree(f"state-{state.cache_key}", store))
-    status: tuple[Stanza, ...] = ()
-    folders: dict[str, FileEntry] = {}
-    if plan.below:
-        made = store.made(plan.below.cache_key)
-        if made is None or made.status is None:
-            raise MakeError(f"the state of {plan.below.definition} has not been made")
-        status = dpkg_status.parse(store.read(made.status).decode(errors="surrogateescape"))
-        folders = {folder.path: folder for folder in made.folders}
-        for layer in plan.files_below[len(plan.below.files_below) :]:
-            for entry in layer.files:
-                if entry.kind == "folder":
-                    folders[places.placed(entry.path)] = replace(entry, path=places.placed(entry.path))
     return _Inputs(new, tuple(old), (*above, *packages), status, folders)
 
 
+def _below(plan: StateLayerPlan, store: Store) -> tuple[tuple[Stanza, ...], dict[str, FileEntry]]:
+    if plan.below is None:
+        return (), {}
+    made = store.made(plan.below.cache_key)
+    if made is None or made.status is None:
+        raise MakeError(f"the state of {plan.below.definition} has not been made")
+    status = dpkg_status.parse(store.read(made.status).decode(errors="surrogateescape"))
+    folders = {folder.path: folder for folder in made.folders}
+    for layer in plan.files_below[len(plan.below.files_below) :]:
+        for entry in layer.files:
+            if entry.kind == "folder":
+                folders[places.placed(entry.path)] = replace(entry, path=places.placed(entry.path))
+    return status, folders
+
+
 def _unpacked(package: LockedPackage, store: Store) -> Unpacked:
-    return _read(_tree(package.sha256, store), store.path(Digest.from_hex(package.sha256)), package.name)
-
-
-@lru_cache(maxsize=4096)
-def _read(tree: Path, path: Path, name: str) -> Unpacked:
-    # What lies below is the same for all the states that a worker makes.
-    with path.open("rb") as file:
-        return dpkg_status.unpacked(tree, deb.control(file, name).stanza)
+    with store.open(Digest.from_hex(package.sha256)) as file:
+        control = deb.control(file, package.name).stanza
+    stanzas = dpkg_status.parse(control)
+    if len(stanzas) != 1:
+        raise MakeError(f"a package's control file is broken: {control[:200]!r}")
+    return dpkg_status.unpacked(_tree(package.sha256, store), stanzas[0])
 
 
 def _tree(name: str, store: Store) -> Path:

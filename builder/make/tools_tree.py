@@ -23,6 +23,8 @@ _FAKETIME = {
     # Waiting goes by this clock: with it standing still, nothing would end.
     "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     "FAKETIME_DONT_RESET": "1",
+    # Programs share no time that has passed: each would make a file for it, and wait for it, as it starts.
+    "FAKETIME_DISABLE_SHM": "1",
     # Byte code and make know files by their times.
     "NO_FAKE_STAT": "1",
 }

@@ -68,7 +68,10 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
         return Outcome()
     running: dict[Future[Any], Task] = {}
     known = frozenset(waiting)
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("forkserver"), _prepare, (get_temp_dir(),))
+    context = multiprocessing.get_context("forkserver")
+    # Else each worker would read them by itself.
+    context.set_forkserver_preload(sorted({task.call.__module__ for task in tasks}))
+    pool = ProcessPoolExecutor(jobs, context, _prepare, (get_temp_dir(),))
     try:
         while waiting or running:
             for task in list(waiting.values()):

@@ -82,15 +82,16 @@ class Sandbox:
             lowers: unpacked trees, the topmost first.
             upper: takes what changes; on one file system with the sandbox's folder.
         """
+        self._mounts += 1
         links = self._folder / f"lowers-{self._mounts}"
         links.mkdir()
-        self._mounts += 1
         names = []
         for number, lower in enumerate(lowers):
             names.append(format(number, "x"))
             (links / names[-1]).symlink_to(lower)
-        work = self._folder / "work"
-        work.mkdir(exist_ok=True)
+        # An overlay that writes nothing to the disk when asked to leaves a mark in it that no other may find.
+        work = self._folder / f"work-{self._mounts}"
+        work.mkdir()
         paths = {"links": str(links), "upper": str(upper), "work": str(work)}
         if any(":" in path or "," in path for path in paths.values()):
             raise SandboxError(f"the store's folder has a colon or a comma in its name: {upper}")

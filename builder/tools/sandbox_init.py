@@ -90,6 +90,7 @@ class Root:
     def __init__(self, path: str) -> None:
         self.path = path
         self._mounted = False
+        self._ready = os.path.dirname(path)
 
     def mount(self, links: str, lowers: Sequence[str], upper: str, work: str) -> None:
         """Mount the overlay, in place of the one before.
@@ -100,35 +101,41 @@ class Root:
         if self._mounted:
             _call("umount2", self.path.encode(), MNT_DETACH)
             self._mounted = False
+        else:
+            self._proc(f"{self._ready}/proc")
+            self._dev(f"{self._ready}/dev")
         os.chdir(links)
-        options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work},userxattr"
+        # dpkg asks for each line that it writes to be on the disk; a state that the machine's power ends is made again.
+        options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work},userxattr,volatile"
         _mount("overlay", self.path, "overlay", MS_NODEV, options)
         os.chdir("/")
         self._mounted = True
         for name in ("proc", "dev", "run", "tmp"):
             os.makedirs(f"{self.path}/{name}", exist_ok=True)
-        self._proc()
-        self._dev()
+        # Each of these is some dozen mounts.
+        for name in ("proc", "dev"):
+            _mount(f"{self._ready}/{name}", f"{self.path}/{name}", "", MS_BIND | MS_REC)
         for name, mode in (("run", "0755"), ("tmp", "1777")):
             _mount("tmpfs", f"{self.path}/{name}", "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
         os.mkdir(f"{self.path}/run/lock")
         os.chmod(f"{self.path}/run/lock", 0o1777)
 
-    def _proc(self) -> None:
+    def _proc(self, proc: str) -> None:
+        os.mkdir(proc)
         try:
-            _mount("proc", f"{self.path}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            _mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
         except OSError:
             # Inside a container parts of /proc are hidden, and the kernel then refuses a whole one.
-            _mount("/proc", f"{self.path}/proc", "", MS_BIND | MS_REC)
+            _mount("/proc", proc, "", MS_BIND | MS_REC)
         # Ids are mapped to themselves, so the kernel takes root in here for its own root: it could set what it likes.
-        for entry in os.scandir(f"{self.path}/proc"):
+        for entry in os.scandir(proc):
             if not entry.name.isdigit() and not entry.is_symlink():
                 found = entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False) or found.st_mode & 0o222:
                     _read_only(entry.path, entry.path)
 
-    def _dev(self) -> None:
-        dev = f"{self.path}/dev"
+    def _dev(self, dev: str) -> None:
+        os.mkdir(dev)
         _mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755")
         for name in DEVICES:
             with open(f"{dev}/{name}", "wb"):

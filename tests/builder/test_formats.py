@@ -80,6 +80,15 @@ def test_paths_that_lead_out_are_refused(path: str) -> None:
         places.canonical(path)
 
 
+def test_the_folders_above_some_paths() -> None:
+    assert places.above_all(("usr/bin/tool", "usr/lib/x/y", "etc", "usr/bin")) == {
+        "usr",
+        "usr/bin",
+        "usr/lib",
+        "usr/lib/x",
+    }
+
+
 def test_relations_give_names() -> None:
     text = "libc6 (>= 2.36),\n python3:any (>= 3.5~) | python3-minimal [amd64], a+b.c-1 <!nocheck>,, x"
     assert deb.relation_names(text) == ("libc6", "python3", "python3-minimal", "a+b.c-1", "x")

@@ -18,7 +18,7 @@ import zstandard
 from builder.errors import MakeError
 from builder.formats import deb
 from builder.make import lowers, package_layer
-from builder.make.dpkg_status import unpacked
+from builder.make.dpkg_status import parse, unpacked
 from builder.model.lock import LockedPackage
 from builder.tools.store import Store
 from tests.builder.test_package_layer import hardlink, member, names, plan, tar_of
@@ -157,7 +157,7 @@ def test_a_link_of_one_package_and_a_file_below_it_of_another(tmp_path: Path, ou
         package_layer.make(plan(*both), store, True)
     for one in both:
         package_layer.make(plan(one), store, True)
-    found = [unpacked(store.root / "trees" / one.sha256, CONTROL.replace("evil", one.name)) for one in both]
+    found = [unpacked(store.root / "trees" / one.sha256, *parse(CONTROL.replace("evil", one.name))) for one in both]
     for order in (found, found[::-1]):
         with pytest.raises(MakeError, match="its paths do not go together"):
             lowers.merged(order, store)

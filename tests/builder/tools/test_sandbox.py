@@ -47,6 +47,19 @@ def test_what_changes_is_in_the_upper_folder_alone(box: Sandbox, tmp_path: Path)
     assert not Path("/made").exists()
 
 
+def test_no_command_waits_for_the_disk(box: Sandbox) -> None:
+    (root,) = [line for line in sh(box, "cat /proc/mounts").splitlines() if line.split()[1] == "/"]
+    assert "volatile" in root
+
+
+def test_another_root_keeps_what_changed_and_begins_with_nothing_in_run_and_tmp(box: Sandbox, tmp_path: Path) -> None:
+    sh(box, "echo kept > /made; echo lost > /tmp/lost; echo lost > /run/lost")
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top/other").write_text("there\n")
+    box.mount((tmp_path / "top", tmp_path / "low"), tmp_path / "upper")
+    assert sh(box, "cat /made /other; echo x > /dev/null; echo /tmp/* /run/l*") == ("kept\nthere\n/tmp/* /run/lock\n")
+
+
 def test_there_is_no_network_but_the_own_address_and_a_fixed_host_name(box: Sandbox) -> None:
     assert sh(box, "cat /proc/sys/kernel/hostname") == "localhost\n"
     assert [line.split(":")[0].strip() for line in sh(box, "cat /proc/net/dev").splitlines()[2:]] == ["lo"]
