@@ -363,17 +363,27 @@ def nothing(race_: Race) -> dict[str, Any]:
 def state(race_: Race) -> dict[str, Any]:
     """Package layers and unpacked packages are there, states and records are not."""
     component = race_.subject.component
-    store = race_.folder / "cold/imgbuild"
     plan = json.loads(race_.imgbuild("cold", "plan", component, "--json").output)
-    keys = {x["cache_key"] for image in plan["images"] for x in image["layers"] if x["kind"] in ("state", "records")}
 
     def ready() -> None:
-        shutil.rmtree(race_.folder / "cold/out", ignore_errors=True)
-        for key in keys:
-            (store / f"layers/{key}.json").unlink()
-            shutil.rmtree(store / f"trees/state-{key}", ignore_errors=True)
+        forget_states(race_.folder / "cold", plan)
 
     return ours(race_, ready, lambda: race_.build("cold", component))
+
+
+def forget_states(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Remove what configuring gave from a store, and its layout.
+
+    Args:
+        folder: that has the cache of the store and the layout ``out``.
+        plan: what ``imgbuild plan --json`` says.
+    """
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    for layer in (layer for image in plan["images"] for layer in image["layers"]):
+        if layer["kind"] in ("state", "records"):
+            key = layer["cache_key"]
+            (folder / f"imgbuild/layers/{key}.json").unlink(missing_ok=True)
+            shutil.rmtree(folder / f"imgbuild/trees/state-{key}", ignore_errors=True)
 
 
 def our_bytes(race_: Race) -> dict[str, Any]:
