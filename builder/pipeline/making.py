@@ -186,13 +186,21 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
                 below = frozenset({plan.state.cache_key}) if plan.state else frozenset()
                 tasks.append(Task(plan.cache_key, title, files_layer.make, (plan, store), below))
             case StateLayerPlan():
-                needs = {tree_makers[p.sha256] for s in plan.chain() for p in s.packages if p.sha256 in tree_makers}
+                enough: dict[str, tuple[str, ...]] = {}
+                for package in (package for state in plan.chain() for package in state.packages):
+                    if package.sha256 in tree_makers:
+                        key = tree_makers[package.sha256]
+                        enough[key] = (*enough.get(key, ()), str(store.folder("trees") / package.sha256))
+                needs = {*enough}
                 needs |= {files.cache_key for files in plan.files_below}
                 needs |= {state.cache_key for state in plan.chain()[:-1]}
                 title = f"configuring {plan.definition}"
                 # As long as the layers of so many bytes of packages take.
                 weight = _STATE + _CONFIGURING * len(plan.packages)
-                tasks.append(Task(plan.cache_key, title, state_layer.make, (plan, store), frozenset(needs), weight))
+                # It needs no layers: while those of the last packages are compressed, it may begin.
+                tasks.append(
+                    Task(plan.cache_key, title, state_layer.make, (plan, store), frozenset(needs), weight, enough)
+                )
             case RecordsLayerPlan():
                 title = f"records of {plan.state.definition}"
                 needs = {plan.state.cache_key}

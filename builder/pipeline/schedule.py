@@ -13,6 +13,9 @@ from builder.errors import MakeError, of_system
 from builder.report import Reporter
 from dsl.errors import ImgbuildError
 
+_LOOK = 0.02
+"""After how many seconds it looks whether a needed task has made enough, while there is nothing else to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -23,6 +26,7 @@ class Task:
         title: what it does, for people.
         call, args: must pickle.
         weight: how long it takes, compared with others: of those that may run, the one that most work waits for goes first.
+        enough: of a needed task, by its key, the folders with which this one may begin, though that one goes on.
     """
 
     key: str
@@ -31,6 +35,11 @@ class Task:
     args: tuple[Any, ...]
     needs: frozenset[str] = frozenset()
     weight: int = 0
+    enough: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def has_enough(self, key: str) -> bool:
+        """Whether a needed task has made all that this one needs of it."""
+        return key in self.enough and all(map(os.path.isdir, self.enough[key]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +90,12 @@ def run(tasks: tuple[Task, ...], jobs: int, place: str, reporter: Reporter) -> O
                     skipped[task.key] = skipped.get(cause, cause)
                     del waiting[task.key]
                 # Not more than there are workers: a task that others wait for may still become ready.
-                elif len(running) < jobs and needs <= results.keys():
+                elif len(running) < jobs and all(key in results or task.has_enough(key) for key in needs):
                     reporter.detail(task.title)
                     running[pool.submit(task.call, *task.args)] = task
                     del waiting[task.key]
-            done, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
+            looking = len(running) < jobs and any(task.enough for task in waiting.values())
+            done, _ = wait(running, _LOOK if looking else None, FIRST_COMPLETED) if running else (set(), set())
             for future in done:
                 task = running.pop(future)
                 try:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
-from builder.pipeline.schedule import Task, most_urgent_first
+from builder.pipeline.schedule import Task, most_urgent_first, run
+from builder.report import Silent
 
 
 def task(key: str, weight: int, *needs: str) -> Task:
@@ -45,3 +48,21 @@ if __name__ == "__main__":
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "{'a': False}\n", done.stderr
+
+
+def makes_and_waits(folder: str, until: str) -> bool:
+    os.mkdir(folder)
+    for _ in range(600):
+        if os.path.isdir(until):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_task_begins_when_one_that_it_needs_has_made_enough(tmp_path: Path) -> None:
+    first, last = str(tmp_path / "first"), str(tmp_path / "last")
+    tasks = (
+        Task("goes-on", "", makes_and_waits, (first, last)),
+        Task("begins", "", os.mkdir, (last,), frozenset({"goes-on"}), enough={"goes-on": (first,)}),
+    )
+    assert run(tasks, 2, "", Silent()).results == {"goes-on": True, "begins": None}
