@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.watch import Failed
+from builder.model.image import Image
+from builder.transports import archive
 
 DOCKERFILES = Path(__file__).parent / "dockerfiles"
 _LEVEL = 6
@@ -124,6 +126,70 @@ def _podman_host(folder: Path, _docker: Docker) -> Iterator[Mapping[str, str] | 
     service = ["podman", "system", "service", "--time=0", host]
     with _running(service, folder, ["podman", "--remote", "--url", host, "version"], env):
         yield {**env, "CONTAINER_HOST": host}
+
+
+@dataclass(frozen=True, slots=True)
+class Containerd:
+    """A running daemon, spoken to by its own ``ctr``."""
+
+    address: str
+
+    def __call__(self, *words: str) -> str:
+        """Run a command of ctr.
+
+        Raises:
+            Failed: it ended with another code than 0.
+        """
+        found = subprocess.run(self.argv(*words), capture_output=True, text=True)
+        if found.returncode:
+            raise Failed(f"ctr {' '.join(words)}: {found.stdout[-2000:]}{found.stderr[-2000:]}")
+        return found.stdout
+
+    def argv(self, *words: str) -> list[str]:
+        """The words of a command."""
+        return ["ctr", "--address", self.address, *words]
+
+    def load(self, image: Image, reference: str) -> int:
+        """Import an archive without the layers that it has, and give the bytes of those that were sent."""
+        has = set(self("content", "list", "--quiet").split())
+        sent = {layer.digest: layer.size for layer in image.layers if layer.digest not in has}
+        known = {layer.digest for layer in image.layers} - sent.keys()
+        with subprocess.Popen(
+            self.argv("image", "import", "-"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        ) as child:
+            assert child.stdin is not None
+            for piece in archive.pieces(image, reference, known):
+                child.stdin.write(piece)
+            child.stdin.close()
+        if child.returncode:
+            raise Failed(f"ctr does not import {reference}")
+        return sum(sent.values())
+
+    def forget(self) -> None:
+        """Remove all images, and what they alone hold."""
+        if names := self("image", "list", "--quiet").split():
+            self("image", "remove", "--sync", *names)
+
+
+@contextmanager
+def containerd(folder: Path) -> Iterator[Containerd | None]:
+    """A containerd with its own data, while the block runs; none where it is not installed.
+
+    Raises:
+        Failed: it does not start.
+    """
+    if not (shutil.which("containerd") and shutil.which("ctr")):
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    found = Containerd(str(folder / "containerd.sock"))
+    # Its part for Kubernetes would ask for network plugins.
+    (folder / "config.toml").write_text(
+        f'version = 2\nroot = "{folder / "data"}"\nstate = "{folder / "state"}"\n'
+        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{found.address}"\n'
+    )
+    with _running(["containerd", "--config", str(folder / "config.toml")], folder, found.argv("version")):
+        yield found
 
 
 ENGINES = {"docker": _docker_host, "podman": _podman_host}

@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -26,12 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import engines, race_report, watch
-from bench.engines import Docker
+from bench.engines import Containerd, Docker
 from bench.mirror import Mirror
 from builder import __version__
 from builder.formats import lockfile
 from builder.make import leave_out
 from builder.model.plan import LeaveOutRules
+from builder.transports import oci_layout
 from dsl import loading
 
 ROOT = Path(__file__).parent.parent
@@ -488,6 +490,9 @@ def rebuilt(race_: Race) -> dict[str, Any]:
         with engine(race_.folder / name, race_.docker) as env:
             if env is not None:
                 answer[name] = _loaded(race_, name, image, env)
+    with engines.containerd(race_.folder / "containerd") as containerd:
+        if containerd is not None:
+            answer["containerd"] = _imported(race_, containerd)
     return answer
 
 
@@ -517,6 +522,20 @@ def _loaded(race_: Race, name: str, image: str, env: Mapping[str, str]) -> dict[
             if kind == "after":
                 runs.append({"wall": usage.wall, "sent": sent[1] if sent else ""})
         engines.remove(name, env, race_.subject.alone)
+    return median(runs)
+
+
+def _imported(race_: Race, containerd: Containerd) -> dict[str, Any]:
+    """The same for containerd, to which imgbuild does not speak: its own command imports what it lacks."""
+    layouts = race_.folder / "site-store"
+    before, after = (oci_layout.read(layouts / kind) for kind in ("before", "after"))
+    runs: list[dict[str, Any]] = []
+    for _ in range(race_.runs):
+        containerd.forget()
+        containerd.load(before, f"{race_.subject.alone}:before")
+        began = time.perf_counter()
+        sent = containerd.load(after, f"{race_.subject.alone}:after")
+        runs.append({"wall": round(time.perf_counter() - began, 3), "sent": f"{sent / 1e6:.1f} MB"})
     return median(runs)
 
 

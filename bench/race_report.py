@@ -108,6 +108,7 @@ CASES = (
     ),
     _loaded("docker"),
     _loaded("podman"),
+    _loaded("containerd"),
     times("one image, nothing cached but packages; one `RUN apt-get install`", "cold, alone", "docker alone"),
     times("one image, nothing cached but packages; `mmdebstrap`", "cold, alone", "mmdebstrap alone"),
 )  # fmt: skip
