@@ -175,6 +175,8 @@ def opened(folder: Path, env: Mapping[str, str] | None = None, log: BinaryIO | N
     Raises:
         SandboxError: this machine does not allow it.
     """
+    # Seen from outside, a link on the way would lead to what lies below the mounts.
+    folder = folder.resolve()
     root = folder / "root"
     root.mkdir()
     program = [sys.executable, "-I", "-S", sandbox_init.__file__, str(root)]

@@ -60,6 +60,16 @@ def test_another_root_keeps_what_changed_and_begins_with_nothing_in_run_and_tmp(
     assert sh(box, "cat /made /other; echo x > /dev/null; echo /tmp/* /run/l*") == ("kept\nthere\n/tmp/* /run/lock\n")
 
 
+def test_a_store_behind_a_link_is_written_to_where_commands_see_it(tmp_path: Path) -> None:
+    for name in ("real/own", "real/upper", "low/etc"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with sandbox.opened(tmp_path / "link/own") as box:
+        box.mount((tmp_path / "low",), tmp_path / "link/upper")
+        (box.root / "etc/new").write_text("seen\n")
+    assert (tmp_path / "real/upper/etc/new").read_text() == "seen\n"
+
+
 def test_there_is_no_network_but_the_own_address_and_a_fixed_host_name(box: Sandbox) -> None:
     assert sh(box, "cat /proc/sys/kernel/hostname") == "localhost\n"
     assert [line.split(":")[0].strip() for line in sh(box, "cat /proc/net/dev").splitlines()[2:]] == ["lo"]
