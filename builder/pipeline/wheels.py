@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from dsl import versions
 from dsl.catalog import Catalog, Definition
 
 if TYPE_CHECKING:
-    from builder.resolve.python import FoundWheel, Index, Target
+    from builder.resolve.python import About, FoundWheel, Index, Target
     from dsl.requirements import Wanted as Wish
 
 _PYTHON, _LIBC = "python3", "libc6"
@@ -101,6 +100,8 @@ def _of_pip() -> str:
     for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if os.environ.get(name):
             return os.environ[name]
+    import configparser
+
     home = Path(os.environ.get("HOME") or "/nonexistent")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
@@ -184,36 +185,39 @@ def _locked(
         there, chain, edges.store,
     )  # fmt: skip
     fixed = {wheel.name for wheel in beneath}
-    new = [wheel for wheel in found if wheel.name not in fixed]
     # A version that stays keeps its file, whatever others have been uploaded for it since.
-    same = {w.name: kept[w.name] for w in new if w.name in kept and kept[w.name].version == w.version}
-    _fetch_found(catalog, [w for w in new if w.name not in same], edges)
-    fetch(catalog, (definition,), (*same.values(), *beneath), edges)
-    every = [*((w.name, w.filename, w.sha256) for w in beneath)]
-    every += [
-        (w.name, same[w.name].filename, same[w.name].sha256) if w.name in same else (w.name, w.filename, w.sha256)
-        for w in new
-    ]
-    about = {n: python.about(edges.store.path(Digest.from_hex(s)), f, target) for n, f, s in every}
+    rows = [_row(name, wheel, kept.get(wheel.name), there) for wheel in found if wheel.name not in fixed]
+    known = {wheel.sha256 for wheel in kept.values()}
+    _fetch_found(catalog, [one for one in found if one.sha256 in {row.sha256 for row in rows} - known], edges)
+    fetch(catalog, (definition,), (*beneath, *(row for row in rows if row.sha256 in known)), edges)
+    files = {row.name: edges.store.path(Digest.from_hex(row.sha256)) for row in (*beneath, *rows)}
+    about = {row.name: python.about(files[row.name], row.filename, target) for row in (*beneath, *rows)}
     _go_together(name, about, chain)
-    sums = {n: s for n, _, s in every}
-    _have_hashes(name, asked.own, {w.name: sums[w.name] for w in new}, chain)
-    sizes = {n: edges.store.path(Digest.from_hex(sums[n])).stat().st_size for n in (w.name for w in new)}
+    _have_hashes(name, asked.own, {row.name: row.sha256 for row in rows}, chain)
+    sizes = {row.name: files[row.name].stat().st_size for row in rows}
     grouped = {w.name: w.group for w in before.wheels if w.environment == name} if before and not regroup else {}
     bins, layer = groups.wheels(sizes, grouped, None if regroup else old)
     wishes = {wish.name for wish in asked.own}
-    rows = []
-    for wheel in new:
-        told = same.get(wheel.name)
-        why = _ASKED if wheel.name in wishes else _needed_by(wheel.name, about)
-        rows.append(
-            LockedWheel(
-                name, wheel.name, wheel.version, told.filename if told else wheel.filename,
-                told.url if told else python.public(wheel.url, there), sizes[wheel.name], sums[wheel.name],
-                layer[wheel.name], why,
-            )
-        )  # fmt: skip
-    return LockedEnvironment(name, target.minor, bins), rows
+    return LockedEnvironment(name, target.minor, bins), [
+        replace(
+            row,
+            size=sizes[row.name],
+            group=layer[row.name],
+            why=_ASKED if row.name in wishes else _needed_by(row.name, about),
+        )
+        for row in rows
+    ]
+
+
+def _row(environment: str, wheel: FoundWheel, kept: LockedWheel | None, there: Sequence[Index]) -> LockedWheel:
+    from builder.resolve import python
+
+    if kept is not None and kept.version == wheel.version:
+        return kept
+    url = python.public(wheel.url, there)
+    return LockedWheel(
+        environment, wheel.name, wheel.version, wheel.filename, url, wheel.size or 0, wheel.sha256, "", ""
+    )
 
 
 def _target(
@@ -249,12 +253,9 @@ def _wishes(definition: Definition, name: str) -> tuple[Wish, ...]:
         raise ResolveError(f"{file}: {error.strerror}", "an environment names this file") from None
 
 
-def _go_together(name: str, about: Mapping[str, object], chain: tuple[str, ...]) -> None:
-    from builder.resolve.python import About
-
+def _go_together(name: str, about: Mapping[str, About], chain: tuple[str, ...]) -> None:
     owners: dict[str, tuple[str, str]] = {}
     for wheel, said in sorted(about.items()):
-        assert isinstance(said, About)
         for path, hash_ in said.files.items():
             owner, known = owners.setdefault(path, (wheel, hash_))
             if known != hash_:
@@ -285,8 +286,8 @@ def _have_hashes(name: str, asked: tuple[Wish, ...], sums: Mapping[str, str], ch
             )
 
 
-def _needed_by(name: str, about: Mapping[str, object]) -> str:
-    return next((other for other, said in sorted(about.items()) if name in said.needs), _ASKED)  # type: ignore[attr-defined]
+def _needed_by(name: str, about: Mapping[str, About]) -> str:
+    return next((other for other, said in sorted(about.items()) if name in said.needs), _ASKED)
 
 
 def _fetch_found(catalog: Catalog, found: Iterable[FoundWheel], edges: Edges) -> None:

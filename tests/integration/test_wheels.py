@@ -202,6 +202,28 @@ def test_a_folder_of_wheels_is_a_source(web: Site, tmp_path: Path) -> None:
     assert oci_layout.read(web.folder / "out", "web").labels["org.opencontainers.image.version"].startswith("1.9-")
 
 
+def test_a_wheel_that_is_gone_is_told(web: Site, index: Index) -> None:
+    del web.env["IMGBUILD_INDEX"]
+    (index.folder / "packages").rename(index.folder / "kept")
+    for page in index.folder.glob("simple/*/index.html"):
+        page.write_text(page.read_text().replace("../../packages/", "../../kept/"))
+    source = f"sources:\n  company: {{index: '{index.url}'}}\nlayers:\n"
+    web.edit("repos/web/component.yaml", "layers:\n", source)
+    web.works("lock", "web")
+    web.works("build", "web", "--attest")
+    every = (*locks(web)["web-base"].wheels, *locks(web)["worker"].wheels)
+    statement = web.works("provenance", "oci:out:worker").output
+    assert [one.filename for one in every if one.sha256 not in statement] == []
+    _forget(web.cache, every)
+    shutil.rmtree(index.folder)
+    # Layers that are there need no wheels: the layout of the last release has them.
+    web.works("build", "web", "--locked")
+    result = web.run("rebuild", "oci:out:web")
+    assert result.code == 1
+    assert "shared 1.0, web 1.0 are nowhere to be had any more" in " ".join(result.errors.split())
+    assert "{wheels: FOLDER}" in " ".join(result.errors.split())
+
+
 def test_hashes_that_are_given_must_hold(web: Site, index: Index, tmp_path: Path) -> None:
     web.works("lock", "web")
     rows = {one.name: one.sha256 for one in locks(web)["worker"].wheels}
