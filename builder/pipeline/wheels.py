@@ -193,6 +193,15 @@ def _locked(
     files = {row.name: edges.store.path(Digest.from_hex(row.sha256)) for row in (*beneath, *rows)}
     about = {row.name: python.about(files[row.name], row.filename, target) for row in (*beneath, *rows)}
     _go_together(name, about, chain)
+    held = {package.name for package in (*(p for lock in below for p in lock.packages), *packages)}
+    for row in rows:
+        for library in about[row.name].libraries:
+            package = python.SYSTEM_LIBRARIES[library]
+            if not any(one.startswith(package) for one in held):
+                edges.reporter.warn(
+                    f"{' → '.join(chain)}: {row.title} is linked with {library}, and nothing here has {package}\n"
+                    f"  hint: say `packages: {{apt: [{package}]}}`, unless what wants it is never used"
+                )
     _have_hashes(name, asked.own, {row.name: row.sha256 for row in rows}, chain)
     sizes = {row.name: files[row.name].stat().st_size for row in rows}
     grouped = {w.name: w.group for w in before.wheels if w.environment == name} if before and not regroup else {}

@@ -12,7 +12,7 @@ import posixpath
 import re
 import tomllib
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,14 @@ _HANDED_ON = (
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
+SYSTEM_LIBRARIES = {
+    "libstdc++.so.6": "libstdc++6", "libgcc_s.so.1": "libgcc-s1", "libz.so.1": "zlib1g", "libexpat.so.1": "libexpat1",
+    "libatomic.so.1": "libatomic1", "libglib-2.0.so.0": "libglib2.0-0", "libgobject-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0", "libX11.so.6": "libx11-6", "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1", "libICE.so.6": "libice6", "libSM.so.6": "libsm6", "libGL.so.1": "libgl1",
+}  # fmt: skip
+"""What wheels may take from the system beside the C library (PEP 600 and auditwheel's policy), and the package that has it:
+on later Debians the name may go on with ``t64``."""
 ONLY_WHEELS = (
     "only wheels are installed, nothing is built: make one (`pip wheel NAME`, in a container of the same distribution) "
     "and name its folder as a source: sources: {own: {wheels: wheels}}; or take a version that has one"
@@ -299,10 +307,12 @@ class About:
     Attributes:
         needs: names of packages that it needs in an environment of the target, normalised; those of extras too.
         files: what it brings, as its RECORD says: path → hash.
+        libraries: of ``SYSTEM_LIBRARIES`` those that its modules are linked with, sorted.
     """
 
     needs: frozenset[str]
     files: Mapping[str, str]
+    libraries: tuple[str, ...] = ()
 
 
 def about(path: Path, filename: str, target: Target) -> About:
@@ -316,6 +326,12 @@ def about(path: Path, filename: str, target: Target) -> About:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/(METADATA|RECORD)", name)]
             texts = {posixpath.basename(name): archive.read(name).decode("utf-8", "replace") for name in names}
+            libraries = {
+                library
+                for name in archive.namelist()
+                if re.search(r"\.so(\.|$)", posixpath.basename(name))
+                for library in _linked(archive.read(name))
+            }
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
         raise broken from None
     if texts.keys() != {"METADATA", "RECORD"}:
@@ -337,7 +353,16 @@ def about(path: Path, filename: str, target: Target) -> About:
         if "extra" in said or not requirement.marker or requirement.marker.evaluate(environment):
             needs.add(canonicalize_name(requirement.name))
     rows = (line.rsplit(",", 2) for line in texts["RECORD"].splitlines())
-    return About(frozenset(needs), {row[0].strip('"'): row[1] for row in rows if len(row) == 3})
+    return About(
+        frozenset(needs), {row[0].strip('"'): row[1] for row in rows if len(row) == 3}, tuple(sorted(libraries))
+    )
+
+
+def _linked(module: bytes) -> Iterator[str]:
+    # A module's table of strings has the name of each library that it needs, between zeros (ELF, "Dynamic Section").
+    for library in SYSTEM_LIBRARIES:
+        if f"\0{library}\0".encode() in module:
+            yield library
 
 
 def contents_of(folder: Path) -> list[list[str]]:

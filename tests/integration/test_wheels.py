@@ -267,6 +267,14 @@ def test_wheels_that_do_not_go_together_are_told(web: Site, index: Index, tmp_pa
     )
 
 
+def test_a_library_that_is_lacking_is_told(web: Site, index: Index, tmp_path: Path) -> None:
+    index.add(wheel(tmp_path / "wheels", "fast", files={"fast.so": "\x7fELF\0libstdc++.so.6\0"}))
+    web.edit("repos/web/requirements.in", "worker\n", "worker\nfast\n")
+    told = " ".join(web.works("lock", "web").errors.split())
+    assert "web/fast is linked with libstdc++.so.6, and nothing here has libstdc++6" in told
+    assert "packages: {apt: [libstdc++6]}" in told
+
+
 def test_pips_configuration_is_honoured_and_not_told(web: Site, index: Index, tmp_path: Path) -> None:
     del web.env["IMGBUILD_INDEX"]
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {index.url}\n")

@@ -138,6 +138,17 @@ def test_where_files_lie_now(index: Index, store: Store, tmp_path: Path) -> None
     assert len(there) == 2
 
 
+def test_libraries_of_the_system_are_known(tmp_path: Path) -> None:
+    linked = "\x7fELF\0libstdc++.so.6\0libc.so.6\0"
+    files = {
+        "fast/core.so": linked,
+        "fast/notes.txt": "\0libGL.so.1\0",
+        "fast.libs/libz-1a2b.so.1": "\x7fELF\0libm.so.6\0",
+    }
+    made = wheel(tmp_path, "fast", files=files)
+    assert python.about(made, made.name, TRIXIE).libraries == ("libstdc++.so.6",)
+
+
 def test_what_a_wheel_says_of_itself(tmp_path: Path) -> None:
     made = wheel(
         tmp_path,
