@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, targets
+from builder.cli.options import Common, common, jobs_option, targets
 
 _SEVERITIES = ("unimportant", "low", "medium", "high", "critical")
 
@@ -122,3 +124,51 @@ def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) ->
     if not found:
         print("\nno image here has that package")
     return 3 if any(one.state in OPEN for one in found) else 0
+
+
+@command.command("update")
+@click.argument("targets", nargs=-1, shell_complete=targets)
+@click.option("--only", multiple=True, metavar="DSA|CVE|PACKAGE", help="Only what this speaks of.")
+@click.option("--dry-run", is_flag=True, help="Say what would move; write no lock, build nothing.")
+@click.option("--to", "destination", default="oci:out", show_default=True, metavar="TARGET", help="Where images go.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
+@_feeds
+@_offline
+@jobs_option
+@common
+def update(
+    common: Common, targets: tuple[str, ...], only: tuple[str, ...], dry_run: bool, destination: str,
+    report: Path | None, feeds: tuple[str, ...], offline: bool, jobs: int,
+) -> int:  # fmt: skip
+    """Move exactly the packages that have a fix, in whichever locks hold them, and build what that changes.
+
+    What has a fix is what the feeds say, and whatever is newer in a security suite. All other packages stay at their
+    locked versions, even where the mirror has newer ones; only what a fix itself needs comes along. Layers that did not
+    change are the same ones as before. Every image that stands on a changed lock gets its next revision. What cannot
+    move is told, and keeps nothing else from moving: then it ends with 1.
+
+    \b
+    Examples:
+      imgbuild security update --dry-run
+      imgbuild security update --only openssl --report report.md
+      imgbuild security update nova --only CVE-2026-1234
+    """
+    from builder.pipeline import securing, updating
+    from builder.pipeline.edges import Edges
+
+    edges = Edges(common.store(), common.reporter(), jobs)
+    catalog = common.catalog()
+    told = securing.read_feeds(catalog, feeds, edges, offline=offline)
+    moving = updating.sources(catalog, targets, told, only, edges)
+    found = updating.update(catalog, targets, moving, told, destination, edges, dry_run=dry_run)
+    text = updating.markdown(found)
+    if report:
+        report.write_text(text)
+    if common.json:
+        output.print_json(found.data())
+    else:
+        print(text, end="")
+    for one in found.built:
+        if one.error:
+            output.error(one.error, json_wanted=False)
+    return 1 if found.failed or any(one.error for one in found.built) else 0

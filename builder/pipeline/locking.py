@@ -140,8 +140,9 @@ def check(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, str
 
 
 def lock(
-    catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False
-) -> tuple[LockChange, ...]:
+    catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False,
+    only: frozenset[str] = frozenset(), write: bool = True,
+) -> tuple[LockChange, ...]:  # fmt: skip
     """Lock what is selected, bottom-up, and write the lock files.
 
     What is locked and fits is left alone; so locking a component never moves what it stands on.
@@ -149,6 +150,8 @@ def lock(
     Args:
         update: move the definitions that were asked for to the newest versions.
         regroup: group their packages into layers anew.
+        only: source packages of theirs that move, and nothing else but what these need.
+        write: whether lock files are written; without it this is a trial.
 
     Raises:
         StaleLock: a lock from elsewhere, which is never written, does not fit.
@@ -161,7 +164,7 @@ def lock(
     changes = []
     for definition in selection.definitions:
         before = old.get(definition.key)
-        moving = (update or regroup) and definition.key in selection.asked
+        moving = (update or regroup or bool(only)) and definition.key in selection.asked
         reason = _misfit(catalog, definition, before, locks, architecture)
         if before is not None and reason is None and not moving:
             made = before
@@ -174,14 +177,17 @@ def lock(
             edges.reporter.step(f"locking {definition.title}")
             apt = indexes.of(definition)
             made = _locked(
-                catalog, definition, before, locks, apt, edges, update=update and moving, regroup=regroup and moving
-            )
+                catalog, definition, before, locks, apt, edges, update=update and moving, regroup=regroup and moving,
+                only=only if moving else frozenset(),
+            )  # fmt: skip
         if not definition.foreign:
             made = replace(made, text=reviewing.kept(definition, before))
         locks[definition.key] = made
         had: tuple[Artifact, ...] = (*before.packages, *before.wheels) if before else ()
         difference = locking.difference(had, (*made.packages, *made.wheels))
         changes.append(LockChange(definition.title, definition.lock_path, made, difference))
+    if not write:
+        return tuple(changes)
     _write(catalog, selection, old, locks, edges)
     for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
         edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
@@ -216,7 +222,7 @@ class _Indexes:
 
 def _locked(
     catalog: Catalog, definition: Definition, before: Lock | None, locks: Locks, apt: AptRoot, edges: Edges, *,
-    update: bool = False, regroup: bool = False, gone: frozenset[str] = frozenset(),
+    update: bool = False, regroup: bool = False, only: frozenset[str] = frozenset(), gone: frozenset[str] = frozenset(),
 ) -> Lock:  # fmt: skip
     """Resolve one definition on top of the locks below it.
 
@@ -225,7 +231,9 @@ def _locked(
     """
     facts = packages.facts(catalog, definition, packages.architecture(catalog))
     below = tuple(locks[part.key] for part in definition.chain()[:-1])
-    found = locking.resolve(facts, below, before, apt, update=update, available=lambda p: p.sha256 not in gone)
+    found = locking.resolve(
+        facts, below, before, apt, update=update, only=only, available=lambda p: p.sha256 not in gone
+    )
     grouping = groups.grouping(found, before.grouping if before and not regroup else None, definition.kind)
     users, group_numbers = accounts.declared(definition.model, accounts.numbers(below))
     users, group_numbers = _with_learnt(users, group_numbers, before)

@@ -50,6 +50,7 @@ def resolve(
     apt: AptRoot,
     *,
     update: bool = False,
+    only: frozenset[str] = frozenset(),
     available: Callable[[LockedPackage], bool] = lambda package: True,
 ) -> tuple[LockedPackage, ...]:
     """The packages that a definition adds to the locks below.
@@ -57,6 +58,7 @@ def resolve(
     Args:
         old: what is locked is kept as it is where it is still needed.
         update: move to the newest versions instead.
+        only: source packages that move, and with them what their newest versions need; all else is kept.
         available: whether a locked package can still be had; those that cannot move.
 
     Raises:
@@ -66,7 +68,13 @@ def resolve(
     names = {package.name for package in beneath}
     locked = tuple(p for p in old.packages if p.name not in names) if old and not update else ()
     kept = _standing(locked, frozenset(p.name for p in locked if not available(p) or apt.replaced(p)), apt)
-    added = apt.solve(facts, (*beneath, *kept))
+    newer = _newer(kept, only, facts, apt) if only else {}
+    wishes = (*facts.wishes, *(f"{name} (>= {version})" for name, version in newer.items()))
+    added = apt.solve(replace(facts, wishes=wishes), (*beneath, *kept))
+    if newer:
+        # They are there for the reason they were there for, not since they are to move.
+        why = {p.name: p.why for p in kept}
+        added = tuple(replace(p, why=why.get(p.name, p.why)) for p in added)
     moved = {p.name for p in added} & names
     if moved:
         name = sorted(moved)[0]
@@ -79,6 +87,19 @@ def resolve(
     replaced = {p.name for p in added}
     together = tuple(sorted((*(p for p in kept if p.name not in replaced), *added)))
     return _needed(facts, beneath, together, apt) if kept else together
+
+
+def _newer(kept: tuple[LockedPackage, ...], only: frozenset[str], facts: Facts, apt: AptRoot) -> dict[str, str]:
+    """The newest version of each package of some sources that has a newer one than is locked."""
+    from debian.debian_support import version_compare
+
+    locked = {p.name: p.version for p in kept if p.source_package in only}
+    newest = apt.newest(locked, facts.wishes)
+    return {
+        name: newest[name][0]
+        for name in locked
+        if name in newest and version_compare(newest[name][0], locked[name]) > 0
+    }
 
 
 def _standing(locked: tuple[LockedPackage, ...], gone: frozenset[str], apt: AptRoot) -> tuple[LockedPackage, ...]:

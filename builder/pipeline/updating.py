@@ -1,0 +1,255 @@
+"""Open advisories → new locks in which exactly what they speak of has moved, new images, and a report for a reviewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from builder.errors import Unsatisfiable, UsageError
+from builder.model.advisory import State
+from builder.model.lock import Lock
+from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan
+from builder.pipeline import building, locking, packages, securing, selection
+from builder.pipeline.building import Built
+from builder.pipeline.edges import Edges
+from builder.pipeline.locking import LockChange
+from builder.pipeline.securing import Finding
+from builder.pipeline.selection import Selection
+from builder.security.feeds import Feed
+from dsl.catalog import Catalog, Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of a new release that the one before it does not have.
+
+    Attributes:
+        name: what it is: ``package openssl of debian-13``, ``records``.
+        size: compressed, in bytes; None if it was not built.
+    """
+
+    name: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A new release.
+
+    Attributes:
+        before, after: tags.
+        kept: how many layers are the ones of the release before, byte for byte.
+    """
+
+    name: str
+    before: str
+    after: str
+    layers: tuple[Layer, ...]
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update did, or would do.
+
+    Attributes:
+        sources: the source packages that moved.
+        failed: those that cannot, and why.
+        closed: advisories that were open and are not any more.
+        changes: of locks.
+    """
+
+    sources: tuple[str, ...]
+    failed: Mapping[str, str]
+    closed: tuple[Finding, ...]
+    changes: tuple[LockChange, ...]
+    images: tuple[Image, ...] = ()
+    built: tuple[Built, ...] = ()
+
+    @property
+    def moved(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Definition, package, old and new version."""
+        return tuple(
+            (change.definition, old.title, old.version, new.version)
+            for change in self.changes
+            for old, new in change.difference.changed
+        )
+
+    @property
+    def pulled_in(self) -> tuple[tuple[str, str, str], ...]:
+        """Definition, package and version of what came along."""
+        return tuple((c.definition, one.title, one.version) for c in self.changes for one in c.difference.added)
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "sources": list(self.sources),
+            "failed": dict(self.failed),
+            "closed": [one.data() for one in self.closed],
+            "moved": [dict(zip(("definition", "package", "old", "new"), row, strict=True)) for row in self.moved],
+            "added": [dict(zip(("definition", "package", "version"), row, strict=True)) for row in self.pulled_in],
+            "images": [
+                {
+                    "image": one.name, "before": one.before, "after": one.after, "kept": one.kept,
+                    "layers": [{"layer": layer.name, "bytes": layer.size} for layer in one.layers],
+                }
+                for one in self.images
+            ],
+        }  # fmt: skip
+
+
+def sources(
+    catalog: Catalog, targets: Iterable[str], feeds: tuple[Feed, ...], only: Iterable[str], edges: Edges
+) -> tuple[str, ...]:
+    """The source packages to move: those that an advisory speaks of and a fix is there for, and what is newer in a
+    security suite, whether or not an advisory is known.
+
+    Args:
+        only: advisories, CVEs or packages, if not all.
+
+    Raises:
+        UsageError: one of them touches nothing here.
+    """
+    wanted = tuple(targets)
+    images = selection.images(catalog, wanted)
+    definitions = selection.definitions(images)
+    locks = locking.read(definitions, packages.architecture(catalog))
+    held = {p.name: p.source_package for lock in locks.values() for p in lock.packages}
+    findings = securing.status(catalog, wanted, feeds).findings
+    asked = tuple(only)
+    if asked:
+        found = set()
+        for word in asked:
+            told = {one.advisory.source for one in findings if word in (one.advisory.id, *one.advisory.aliases)}
+            named = {word} & {*held.values()} or {held[word]} if word in {*held, *held.values()} else set()
+            if not told | named:
+                raise UsageError(f"{word} touches nothing here", "say an advisory, a CVE or a package that is locked")
+            found |= told | named
+        return tuple(sorted(found))
+    open_ = {one.advisory.source for one in findings if one.state == State.FIXABLE}
+    rows = locking.outdated(catalog, definitions, edges)
+    return tuple(sorted(open_ | {held[row[1]] for row in rows if row[4].endswith("security") and row[1] in held}))
+
+
+def update(
+    catalog: Catalog, targets: Iterable[str], moving: tuple[str, ...], feeds: tuple[Feed, ...], destination: str,
+    edges: Edges, *, dry_run: bool = False,
+) -> Update:  # fmt: skip
+    """Move source packages in whichever locks hold them, build what that changes, and say what came of it.
+
+    Args:
+        moving: names of source packages.
+        destination: where images are written.
+        dry_run: write no lock and build nothing.
+
+    Raises:
+        StaleLock: locks do not fit as they are: what an update does could not be told from that.
+    """
+    wanted = tuple(targets)
+    chosen = _selection(catalog, wanted, moving)
+    before = _plans(catalog, chosen.images, edges)
+    good, failed = _possible(catalog, chosen, moving, edges)
+    was_open = securing.status(catalog, wanted, feeds).open
+    changes = locking.lock(catalog, chosen, edges, only=frozenset(good), write=not dry_run) if good else ()
+    changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)
+    if dry_run or not changes:
+        would = tuple(one for one in was_open if one.state == State.FIXABLE and one.advisory.source in good)
+        return Update(good, failed, would, changes)
+    after = _plans(catalog, chosen.images, edges)
+    touched = tuple(image for image in chosen.images if after[image.key].content_key != before[image.key].content_key)
+    built = building.build(catalog, [image.reference for image in touched], (destination,), edges) if touched else ()
+    sizes = _sizes(catalog, touched)
+    images = tuple(_image(image, before[image.key], after[image.key], sizes) for image in touched)
+    still = {(one.advisory.id, one.definition, one.package) for one in securing.status(catalog, wanted, feeds).open}
+    closed = tuple(one for one in was_open if (one.advisory.id, one.definition, one.package) not in still)
+    return Update(good, failed, closed, changes, images, built)
+
+
+def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]) -> Selection:
+    """The definitions that hold the packages, and all that stands on them, whichever target asked."""
+    names = frozenset(moving)
+    images = selection.images(catalog, targets)
+    definitions = selection.definitions(images)
+    locks = locking.read(definitions, packages.architecture(catalog))
+    asked = frozenset(
+        one.key
+        for one in definitions
+        if not one.foreign and one.key in locks and names & {p.source_package for p in locks[one.key].packages}
+    )
+    every = [image for component in catalog.components for image in component.images]
+    standing = tuple(image for image in every if any(part.key in asked for part in image.chain()))
+    found = selection.definitions(standing)
+    return Selection(asked, found, standing)
+
+
+def _possible(
+    catalog: Catalog, chosen: Selection, moving: tuple[str, ...], edges: Edges
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The sources that can move together; one that cannot does not keep the others from it."""
+    try:
+        locking.lock(catalog, chosen, edges, only=frozenset(moving), write=False)
+    except Unsatisfiable as error:
+        if len(moving) == 1:
+            return (), {moving[0]: error.message}
+    else:
+        return moving, {}
+    good: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
+    for name in moving:
+        try:
+            locking.lock(catalog, chosen, edges, only=frozenset((*good, name)), write=False)
+            good = (*good, name)
+        except Unsatisfiable as error:
+            failed[name] = error.message
+    return good, failed
+
+
+def _plans(catalog: Catalog, images: tuple[Definition, ...], edges: Edges) -> dict[str, ImagePlan]:
+    found = building.plan(catalog, [image.reference for image in images], edges).images if images else ()
+    by_name = {(plan.component, plan.image): plan for plan in found}
+    return {image.key: by_name[str(image.component), image.name] for image in images}
+
+
+def _sizes(catalog: Catalog, images: Iterable[Definition]) -> dict[str, int]:
+    locks: Mapping[str, Lock] = locking.read(selection.definitions(images), packages.architecture(catalog))
+    return {row.cache_key: row.size for lock in locks.values() for row in lock.built}
+
+
+def _image(image: Definition, before: ImagePlan, after: ImagePlan, sizes: Mapping[str, int]) -> Image:
+    had = {layer.cache_key for layer in before.layers}
+    new = tuple(Layer(_name(layer), sizes.get(layer.cache_key)) for layer in after.layers if layer.cache_key not in had)
+    return Image(image.reference, before.tag, after.tag, new, len(after.layers) - len(new))
+
+
+def _name(layer: LayerPlan) -> str:
+    kind = type(layer).__name__.removesuffix("LayerPlan").lower()
+    group = f" {layer.group}" if isinstance(layer, PackageLayerPlan) else ""
+    return f"{kind}{group} of {layer.definition}"
+
+
+def markdown(found: Update) -> str:
+    """The report for a merge request."""
+    lines = [f"# Security update: {', '.join(found.sources) or 'nothing to do'}"]
+    if found.closed:
+        lines += ["", "| advisory | severity | package | was | fixed in |", "|---|---|---|---|---|"]
+        rows = {
+            (x.advisory.id, x.advisory.severity, x.advisory.source, x.version, x.advisory.fixed) for x in found.closed
+        }
+        lines += ["| " + " | ".join(row) + " |" for row in sorted(rows)]
+    if found.moved:
+        lines += ["", "| definition | package | old | new |", "|---|---|---|---|"]
+        lines += ["| " + " | ".join(row) + " |" for row in found.moved]
+    lines += [f"- {name} {version} came along in {where}" for where, name, version in found.pulled_in]
+    if found.images:
+        lines += ["", "| image | release | new layers | their bytes | kept |", "|---|---|---|--:|--:|"]
+        for one in found.images:
+            names = "; ".join(layer.name for layer in one.layers)
+            count = sum(layer.size or 0 for layer in one.layers)
+            lines.append(f"| {one.name} | {one.before} → {one.after} | {names} | {count:,} | {one.kept} |")
+        distinct = {layer for one in found.images for layer in one.layers}
+        lines += ["", f"Bytes of new layers, each once: {sum(layer.size or 0 for layer in distinct):,}."]
+    if found.failed:
+        lines += ["", "Not possible now:", ""]
+        lines += [f"- {name}: {' '.join(why.split())}" for name, why in found.failed.items()]
+    return "\n".join(lines) + "\n"
