@@ -40,7 +40,7 @@ def tracker(*flaws: tuple[str, str, str]) -> str:
     """A feed of (source, CVE, fixed in)."""
     found: dict[str, Any] = {}
     for source, cve, fixed in flaws:
-        told = {
+        told: dict[str, Any] = {
             "status": "resolved" if fixed else "open",
             "repositories": {},
             "fixed_version": fixed,
