@@ -157,8 +157,16 @@ def plan(catalog: Catalog, targets: Iterable[str], edges: Edges) -> Plan:
     Raises:
         StaleLock: a lock does not fit.
     """
-    jobs = _ready(catalog, selection.images(catalog, targets), edges, locked=True)
-    return Plan(tuple(job.plan for job in jobs))
+    return Plan(tuple(plans(catalog, selection.images(catalog, targets), edges).values()))
+
+
+def plans(catalog: Catalog, images: Iterable[Definition], edges: Edges) -> dict[str, ImagePlan]:
+    """What a build of some images would make, by their keys; locks must be there.
+
+    Raises:
+        StaleLock: a lock does not fit.
+    """
+    return {job.image.key: job.plan for job in _ready(catalog, tuple(images), edges, locked=True)}
 
 
 def _by_component(catalog: Catalog, targets: Iterable[str], failed: list[Built]) -> list[tuple[Definition, ...]]:

@@ -17,10 +17,9 @@ from builder.deploy import compose, quadlet, rendering
 from builder.deploy.declared import Declared
 from builder.deploy.functions import Service, Services
 from builder.deploy.workload import ConfigFile, Deployment, Workload, place
-from builder.errors import StaleLock, UsageError, of_system
-from builder.pipeline import locking, packages, selection
+from builder.errors import UsageError, of_system
+from builder.pipeline import building
 from builder.pipeline.edges import Edges
-from builder.plan import planner
 from builder.tools import files as files_
 from dsl import document, model, reader
 from dsl.catalog import Catalog, Definition, UnknownTarget
@@ -177,23 +176,11 @@ def _images(catalog: Catalog, file: SiteFile) -> tuple[Definition, ...]:
 def _declared(
     catalog: Catalog, images: tuple[Definition, ...], registry: str | None, edges: Edges
 ) -> dict[str, Declared]:
-    architecture = packages.architecture(catalog)
-    wanted = selection.definitions(images)
-    locks = locking.read(wanted, architecture)
-    reasons = locking.stale(catalog, wanted, locks, architecture)
-    plans = {} if reasons else locking.drafts(catalog, images, locks, edges)
-    known = locking.revisions(catalog, images)
-    reasons = reasons or locking.misrevised(plans, known)
-    if reasons:
-        first = next(one for one in wanted if one.key in reasons)
-        hint = f"run `imgbuild lock {first.component or first.name}`"
-        raise StaleLock(f"the lock of {first.name} cannot be used: {reasons[first.key]}", hint)
     before = f"{registry.rstrip('/')}/" if registry else ""
-    found = {}
-    for image in images:
-        plan = planner.at_revision(plans[image.key], known[image.key].revision)
-        found[image.key] = Declared(f"{before}{plan.image}:{plan.tag}", json.loads(plan.config))
-    return found
+    return {
+        key: Declared(f"{before}{plan.image}:{plan.tag}", json.loads(plan.config))
+        for key, plan in building.plans(catalog, images, edges).items()
+    }
 
 
 def _services(

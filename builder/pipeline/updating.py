@@ -148,7 +148,7 @@ def update(
     """
     wanted = tuple(targets)
     chosen = _selection(catalog, wanted, moving)
-    before = _plans(catalog, chosen.images, edges)
+    before = building.plans(catalog, chosen.images, edges)
     good, failed = _possible(catalog, chosen, moving, edges)
     was_open = securing.status(catalog, wanted, feeds).open
     changes = locking.lock(catalog, chosen, edges, only=frozenset(good), write=not dry_run) if good else ()
@@ -156,7 +156,7 @@ def update(
     if dry_run or not changes:
         would = tuple(one for one in was_open if one.state == State.FIXABLE and one.advisory.source in good)
         return Update(good, failed, would, changes)
-    after = _plans(catalog, chosen.images, edges)
+    after = building.plans(catalog, chosen.images, edges)
     touched = tuple(image for image in chosen.images if after[image.key].content_key != before[image.key].content_key)
     built = building.build(catalog, [image.reference for image in touched], (destination,), edges) if touched else ()
     sizes = _sizes(catalog, touched)
@@ -203,12 +203,6 @@ def _possible(
         except Unsatisfiable as error:
             failed[name] = error.message
     return good, failed
-
-
-def _plans(catalog: Catalog, images: tuple[Definition, ...], edges: Edges) -> dict[str, ImagePlan]:
-    found = building.plan(catalog, [image.reference for image in images], edges).images if images else ()
-    by_name = {(plan.component, plan.image): plan for plan in found}
-    return {image.key: by_name[str(image.component), image.name] for image in images}
 
 
 def _sizes(catalog: Catalog, images: Iterable[Definition]) -> dict[str, int]:
