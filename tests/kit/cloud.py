@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,10 +95,9 @@ class Cloud:
         }
         self.site.step(self.images["keystone"], "bootstrap", config=self.config("keystone"), env=env)
 
-    def join(self, name: str, kind: str, url: str, databases: Sequence[str] = (), *, messages: bool = True) -> None:
-        """Give a component its databases, its accounts and its place in the catalogue."""
+    def join(self, name: str, kind: str, url: str, *, messages: bool = True) -> None:
+        """Give a component its database, its accounts and its place in the catalogue."""
         self.database(name)
-        self.database(*databases)
         if messages:
             self.running["rabbitmq"].exec("rabbitmqctl", "add_user", name, password(name))
             self.running["rabbitmq"].exec("rabbitmqctl", "set_permissions", name, ".*", ".*", ".*")
