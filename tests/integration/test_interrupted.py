@@ -96,10 +96,10 @@ def test_while_writing(site: Site) -> None:
     many = site.folder / "many"
     many.mkdir()
     # One alone may be there before anybody looks.
-    ways = [word for number in range(10) for word in ("--to", f"oci-archive:many/{number}.tar")]
+    ways = [word for number in range(40) for word in ("--to", f"oci-archive:many/{number}.tar")]
     interrupt(site, lambda _: any(many.glob(".*.tar.*")), *ways)
     assert list(many.glob(".*")) == []
-    assert not (many / "9.tar").exists()
+    assert not (many / "39.tar").exists()
     assert site.build() == expected
 
 
