@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.kit.engines import Containerd, Docker, Podman, containerd_daemon, docker_daemon, podman_service
 
+# What a shell starts in the background ignores SIGINT, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 SEED = int(os.environ.get("IMGBUILD_TEST_SEED") or random.randrange(10**6))
 
 
