@@ -115,15 +115,15 @@ def test_two_series(checkout: Path, cache: Path, docker: Docker) -> None:
 @pytest.mark.e2e
 def test_a_site(checkout: Path, cache: Path, docker: Docker) -> None:
     with _followed("examples/site-overlay/README.md", checkout, cache, docker) as (output, _):
-        assert re.search(r"^web:\S+-acme-r\d+ ", output, re.MULTILINE)
+        assert re.search(r"^web:\S+-acme-(r\d+|dev) ", output, re.MULTILINE)
         assert "acme/overlay.yaml" in output
 
 
 @pytest.mark.e2e
 def test_plugins(checkout: Path, cache: Path, docker: Docker) -> None:
     with _followed("examples/plugins/README.md", checkout, cache, docker) as (output, _):
-        assert re.search(r"^libvirt:\S+-acme-r\d+ ", output, re.MULTILINE)
-        assert re.search(r"^greeter:1.0.0\S*-acme-r\d+ ", output, re.MULTILINE)
+        assert re.search(r"^libvirt:\S+-acme-(r\d+|dev) ", output, re.MULTILINE)
+        assert re.search(r"^greeter:1.0.0\S*-acme-(r\d+|dev) ", output, re.MULTILINE)
         assert "acme/overlay.yaml" in output
 
 

@@ -18,7 +18,7 @@ WHERE = "examples/plugins"
 
 def image(fleet: Fleet, docker: Docker, target: str, name: str) -> str:
     reference = fleet.load(docker, target, where=WHERE)[name]
-    assert "-acme-r" in reference
+    assert "-acme-" in reference
     return reference
 
 
