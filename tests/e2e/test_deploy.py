@@ -83,7 +83,9 @@ def test_ansible_runs_the_same_site(fleet: Fleet, docker: Docker, tmp_path: Path
     site.write_text(site.read_text().replace("identity: 5000", f"identity: {_free_port()}"))
     playbook = clone / "examples/ansible/playbook.yaml"
     playbook.write_text(playbook.read_text().replace("/etc/imgbuild-site", str(tmp_path / "site")))
-    paths = {"PATH": f"{ansible}/bin:{clone}:{os.environ['PATH']}"}
+    # Which Python a host has is the host's; here it is the one that has `requests`.
+    python = {"ANSIBLE_PYTHON_INTERPRETER": f"{ansible}/bin/python"}
+    paths = {"PATH": f"{ansible}/bin:{clone}:{os.environ['PATH']}", **python}
     names = ("mariadb", "memcached", "keystone")
     with documents.followed("examples/ansible/README.md", clone, fleet.cache, docker, 0, paths) as output:
         assert "mariadb-install-db" in output or "OK" in output
