@@ -8,8 +8,7 @@ import click
 
 from builder.cli import output
 from builder.cli.options import Common, common, jobs_option, targets
-
-_SEVERITIES = ("unimportant", "low", "medium", "high", "critical")
+from builder.model.advisory import SEVERITIES
 
 
 @click.group("security")
@@ -26,7 +25,7 @@ _offline = click.option("--offline", is_flag=True, help="Ask no address: take wh
 
 @command.command("status")
 @click.argument("targets", nargs=-1, shell_complete=targets)
-@click.option("--severity", type=click.Choice(_SEVERITIES), help="Only of this severity and graver, or of none.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="Only of this severity and graver, or of none.")
 @click.option("--fixable", is_flag=True, help="Only what a fix is there for.")
 @_feeds
 @_offline

@@ -8,6 +8,9 @@ from enum import StrEnum
 PYPI = "PyPI"
 """The suite of an advisory that speaks of Python's index."""
 
+SEVERITIES = ("unimportant", "low", "medium", "high", "critical")
+"""The words of Debian's tracker and of OSV, the least first."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Advisory:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import FeedError, FetchError
-from builder.model.advisory import OPEN, PYPI, Advisory, State
+from builder.model.advisory import OPEN, PYPI, SEVERITIES, Advisory, State
 from builder.model.lock import Lock, LockedPackage, LockedWheel
-from builder.pipeline import locking, packages, selection
+from builder.pipeline import locking, packages, selection, wheels
 from builder.pipeline.edges import Edges
 from builder.plan import groups
 from builder.security import feeds, judging
@@ -20,8 +20,6 @@ from dsl import model
 from dsl.catalog import Catalog, Definition
 
 Known = Mapping[tuple[str, str], tuple[Advisory, ...]]
-SEVERITIES = ("unimportant", "low", "medium", "high", "critical")
-"""The words of Debian's tracker and of OSV, the least first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +89,7 @@ def read_feeds(catalog: Catalog, given: Iterable[str], edges: Edges, *, offline:
     """The feeds of the workspace, or those that are given. What cannot be had or read is told, and the rest is used."""
     named = tuple(given)
     places = named or tuple(_from_root(catalog, place) for place in catalog.workspace.feeds) or (feeds.TRACKER,)
-    netrc = catalog.workspace.netrc
-    logins = credentials.read(catalog.root / netrc if netrc else None)
+    logins = credentials.read(wheels.netrc(catalog))
     found = []
     for place in places:
         try:

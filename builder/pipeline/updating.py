@@ -149,9 +149,8 @@ def update(
     wanted = tuple(targets)
     chosen = _selection(catalog, wanted, moving)
     before = building.plans(catalog, chosen.images, edges)
-    good, failed = _possible(catalog, chosen, moving, edges)
     was_open = securing.status(catalog, wanted, feeds).open
-    changes = locking.lock(catalog, chosen, edges, only=frozenset(good), write=not dry_run) if good else ()
+    good, failed, changes = _locked(catalog, chosen, moving, edges, write=not dry_run)
     changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)
     if dry_run or not changes:
         would = tuple(one for one in was_open if one.state == State.FIXABLE and one.advisory.source in good)
@@ -183,17 +182,22 @@ def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]
     return Selection(asked, found, standing)
 
 
-def _possible(
-    catalog: Catalog, chosen: Selection, moving: tuple[str, ...], edges: Edges
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The sources that can move together; one that cannot does not keep the others from it."""
+def _locked(
+    catalog: Catalog, chosen: Selection, moving: tuple[str, ...], edges: Edges, *, write: bool
+) -> tuple[tuple[str, ...], dict[str, str], tuple[LockChange, ...]]:
+    """Move sources together; one that cannot move does not keep the others from it.
+
+    Returns:
+        those that moved, those that cannot and why, and what that did to locks.
+    """
+    if not moving:
+        return (), {}, ()
     try:
-        locking.lock(catalog, chosen, edges, only=frozenset(moving), write=False)
+        # Nothing is written before everything is resolved.
+        return moving, {}, locking.lock(catalog, chosen, edges, only=frozenset(moving), write=write)
     except Unsatisfiable as error:
         if len(moving) == 1:
-            return (), {moving[0]: error.message}
-    else:
-        return moving, {}
+            return (), {moving[0]: error.message}, ()
     good: tuple[str, ...] = ()
     failed: dict[str, str] = {}
     for name in moving:
@@ -202,7 +206,7 @@ def _possible(
             good = (*good, name)
         except Unsatisfiable as error:
             failed[name] = error.message
-    return good, failed
+    return good, failed, locking.lock(catalog, chosen, edges, only=frozenset(good), write=write) if good else ()
 
 
 def _sizes(catalog: Catalog, images: Iterable[Definition]) -> dict[str, int]:
