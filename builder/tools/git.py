@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from builder.tools import process
 from builder.tools.store import Store
 
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,96 @@ def at_head(file: Path) -> str | None:
         return None
 
 
-def _run(folder: Path, *words: str, check: bool = True) -> process.Result:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A commit that changed a file.
+
+    Attributes:
+        time: when it was committed, in seconds since 1970.
+        file: from the top of the repository.
+        blob: git's name of what the file holds since then; empty if it was removed.
+    """
+
+    commit: str
+    time: int
+    file: str
+    blob: str
+
+
+def history(folder: Path, patterns: Sequence[str], since: str = "") -> tuple[Change, ...] | None:
+    """What was committed to some files, oldest first; None if the folder is in no repository, or there is no git.
+
+    A merge is one commit, in which all that it brings is changed: what the branch that one is on has been.
+
+    Args:
+        patterns: pathspecs (gitglossary(7)), from the folder: ``lock.yaml``, ``:(top,glob)**/lock.yaml``.
+        since: a commit after which it begins; from the first one if it is not known any more.
+    """
+    words = (
+        "log",
+        "--first-parent",
+        "-m",
+        "--reverse",
+        "--raw",
+        "--no-abbrev",
+        "--no-renames",
+        "-z",
+        "--format=%H %ct",
+    )
+    try:
+        _run(folder, "rev-parse", "--verify", "HEAD")
+        known = since and _run(folder, "merge-base", "--is-ancestor", since, "HEAD", check=False).code == 0
+        said = _run(folder, *words, *((f"{since}..HEAD",) if known else ()), "--", *patterns).text
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return None
+    found: list[Change] = []
+    commit, time = "", 0
+    parts = iter(said.split("\0"))
+    for part in parts:
+        words_ = part.split()
+        if part.lstrip("\n").startswith(":"):
+            # :100644 100644 BLOB BLOB M, and the path by itself.
+            gone = words_[4] == "D"
+            found.append(Change(commit, time, next(parts), "" if gone else words_[3]))
+        elif words_:
+            commit, time = words_[0], int(words_[1])
+    return tuple(found)
+
+
+def texts(folder: Path, blobs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What blobs hold, each with git's name of it; those that a shallow clone does not have are left out."""
+    wanted = tuple(dict.fromkeys(blobs))
+    # Years of locks do not fit into memory together.
+    for first in range(0, len(wanted), _AT_ONCE):
+        yield from _texts(folder, wanted[first : first + _AT_ONCE])
+
+
+def _texts(folder: Path, blobs: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    said = _run(folder, "cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode()).stdout
+    at = 0
+    while at < len(said):
+        end = said.index(b"\n", at)
+        # NAME TYPE SIZE, or NAME missing.
+        words = said[at:end].split()
+        at = end + 1
+        if len(words) == 3:
+            size = int(words[2])
+            yield words[0].decode(), said[at : at + size].decode(errors="replace")
+            at += size + 1
+
+
+def text_at(file: Path, commit: str) -> str | None:
+    """A file's text in a commit; None if it is not in there, or there is no such commit, or no git."""
+    try:
+        found = _run(file.parent, "show", f"{commit}:./{file.name}", check=False)
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return None
+    return found.text if found.code == 0 else None
+
+
+def _run(folder: Path, *words: str, check: bool = True, stdin: bytes = b"") -> process.Result:
     safe = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
-    return process.run(["git", "-C", folder, *safe, *words], env=_ENVIRONMENT, timeout=60, check=check)
+    return process.run(["git", "-C", folder, *safe, *words], env=_ENVIRONMENT, timeout=60, check=check, stdin=stdin)
 
 
 def checkout(url: str, ref: str | None, commit: str, store: Store) -> Path:
