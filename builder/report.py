@@ -36,3 +36,13 @@ class Silent:
     def warn(self, message: str) -> None: ...
 
     def detail(self, message: str) -> None: ...
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: ``1.4 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError

@@ -23,6 +23,7 @@ ROWS = (
         "propose",
         "attest",
         "deploy",
+        "overview",
         "security",
         "config_differences",
         "file_differences",

@@ -34,6 +34,7 @@ COMMANDS = {
     "plan": "Show which layers a build would make or reuse.",
     "provenance": "Print from what, how and when an image was built.",
     "rebuild": "Make an image again from its lock and say whether it is the same.",
+    "report": "Write a page about images, their layers and open advisories.",
     "run": "Run an image, or a step of it, under docker or podman with what it declares.",
     "sbom": "Print the bill of materials of an image.",
     "schema": "Print the JSON Schema of the language.",

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from builder.report import size as size
+
 if TYPE_CHECKING:
     from builder.report import Reporter
     from dsl.errors import ImgbuildError, Problem
@@ -76,16 +78,6 @@ def problems_text(problems: tuple[Problem, ...], kind: str = "error") -> str:
         if problem.hint:
             lines.append(f"    hint: {problem.hint}")
     return "\n".join(lines)
-
-
-def size(count: int) -> str:
-    """Bytes as people read them: ``1.4 MB``."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
 
 
 def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...]) -> str:

@@ -16,19 +16,19 @@ def command() -> None:
     """Which advisories are open, in which images and layers, and what closes them."""
 
 
-_feeds = click.option(
+feeds_option = click.option(
     "--feed", "feeds", multiple=True, metavar="PLACE",
     help="An address, file or folder of Debian's security tracker or of OSV, in place of the workspace's `feeds`.",
 )  # fmt: skip
-_offline = click.option("--offline", is_flag=True, help="Ask no address: take what was fetched before.")
+offline_option = click.option("--offline", is_flag=True, help="Ask no address: take what was fetched before.")
 
 
 @command.command("status")
 @click.argument("targets", nargs=-1, shell_complete=targets)
 @click.option("--severity", type=click.Choice(SEVERITIES), help="Only of this severity and graver, or of none.")
 @click.option("--fixable", is_flag=True, help="Only what a fix is there for.")
-@_feeds
-@_offline
+@feeds_option
+@offline_option
 @common
 def status(
     common: Common, targets: tuple[str, ...], severity: str | None, fixable: bool, feeds: tuple[str, ...], offline: bool
@@ -86,8 +86,8 @@ def status(
 
 @command.command("explain")
 @click.argument("what")
-@_feeds
-@_offline
+@feeds_option
+@offline_option
 @common
 def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) -> int:
     """Tell what feeds say of an advisory or a source package, and how every image of the workspace stands to it.
@@ -131,8 +131,8 @@ def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) ->
 @click.option("--dry-run", is_flag=True, help="Say what would move; write no lock, build nothing.")
 @click.option("--to", "destination", default="oci:out", show_default=True, metavar="TARGET", help="Where images go.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
-@_feeds
-@_offline
+@feeds_option
+@offline_option
 @jobs_option
 @common
 def update(

@@ -1,0 +1,1 @@
+"""What a fleet looks like: values, and the page that shows them."""

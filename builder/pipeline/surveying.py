@@ -1,0 +1,129 @@
+"""A workspace's locks × advisories → a fleet as a person wants to see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import PurePath
+
+from builder.model.digest import CacheKey
+from builder.model.lock import Artifact, BuiltLayer
+from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan, WheelLayerPlan
+from builder.overview.values import Flaw, Image, Layer, Month, Overview, Release
+from builder.pipeline import building, locking, packages, securing, selection
+from builder.pipeline.edges import Edges
+from builder.pipeline.securing import Finding
+from builder.security.feeds import Feed
+from dsl.catalog import Catalog, Definition
+
+
+def survey(
+    catalog: Catalog, targets: Iterable[str], feeds: tuple[Feed, ...], today: date, edges: Edges,
+    releases: Mapping[str, tuple[Release, ...]], months: tuple[Month, ...] = (),
+) -> Overview:  # fmt: skip
+    """What there is to see of the images of some targets; nothing is made for it.
+
+    Args:
+        targets: none for all.
+        releases: by the names of images, newest first.
+
+    Raises:
+        StaleLock: locks do not fit.
+        UnknownTarget: there is no such image.
+    """
+    wanted = tuple(targets)
+    definitions = selection.images(catalog, wanted)
+    plans = building.plans(catalog, definitions, edges)
+    every = selection.definitions(definitions)
+    built = {
+        row.cache_key: row
+        for lock in locking.read(every, packages.architecture(catalog)).values()
+        for row in lock.built
+    }  # fmt: skip
+    found = securing.status(catalog, wanted, feeds)
+    shared = Counter(layer.cache_key for plan in plans.values() for layer in plan.layers)
+    flaws = flaws_of(found.open)
+    hit = Counter(layer for flaw in flaws for layer in flaw.layers)
+    kinds = {one.name: one.name if one.kind == "layer" else "component" for one in every if one.kind != "image"}
+    images = tuple(
+        _image(image, plans[image.key], built, shared, hit, kinds, releases.get(image.name, ()))
+        for image in definitions
+    )  # fmt: skip
+    digests = {built[key].digest: built[key].size for key in shared if key in built}
+    return Overview(
+        catalog.workspace.workspace, today, images, flaws, len(found.findings) - len(found.open),
+        tuple(sorted(((one.count, one.origin) for one in found.unknown), reverse=True)),
+        tuple(_called(feed.name) for feed in feeds), sum(digests.values()), months,
+    )  # fmt: skip
+
+
+def flaws_of(findings: Iterable[Finding]) -> tuple[Flaw, ...]:
+    """Findings of single packages, put together by advisory, source package and version."""
+    together: dict[tuple[str, str, str, str], list[Finding]] = {}
+    for one in findings:
+        advisory = one.advisory
+        together.setdefault((advisory.id, advisory.source, one.version, advisory.fixed), []).append(one)
+    return tuple(_flaw(rows) for rows in together.values())
+
+
+def _flaw(rows: list[Finding]) -> Flaw:
+    advisory = rows[0].advisory
+    known = sorted(one.advisory.published[:10] for one in rows if one.advisory.published)
+    return Flaw(
+        advisory.id, advisory.severity or "unrated", advisory.source, rows[0].version, advisory.fixed,
+        advisory.waiting, advisory.summary, _day(known[0]) if known else None,
+        tuple(sorted({f"{one.definition}/{one.layer}" for one in rows})),
+        tuple(sorted({image for one in rows for image in one.images})),
+    )  # fmt: skip
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _image(
+    image: Definition, plan: ImagePlan, built: Mapping[CacheKey, BuiltLayer], shared: Mapping[CacheKey, int],
+    hit: Mapping[str, int], parts: Mapping[str, str], releases: tuple[Release, ...],
+) -> Image:  # fmt: skip
+    layers = []
+    for layer in plan.layers:
+        kind = type(layer).__name__.removesuffix("LayerPlan").lower()
+        title = f"{layer.definition}/{_group(layer) or kind}"
+        row = built.get(layer.cache_key)
+        layers.append(
+            Layer(
+                title, kind, parts.get(layer.definition, "image"), row.size if row else None,
+                shared[layer.cache_key], tuple(f"{one.name} {one.version}" for one in _held(layer)), hit[title],
+            )
+        )  # fmt: skip
+    return Image(image.name, image.component or "", plan.tag, image.model.summary or "", tuple(layers), releases)
+
+
+def _held(layer: LayerPlan) -> tuple[Artifact, ...]:
+    match layer:
+        case PackageLayerPlan():
+            return layer.packages
+        case WheelLayerPlan():
+            return layer.wheels
+        case _:
+            return ()
+
+
+def _called(feed: str) -> str:
+    """A page is read elsewhere, where folders of this machine say nothing."""
+    return feed if "://" in feed else PurePath(feed).name
+
+
+def _group(layer: LayerPlan) -> str:
+    """As a finding names the layer of a package."""
+    match layer:
+        case PackageLayerPlan():
+            return layer.group
+        case WheelLayerPlan():
+            return f"{layer.environment}/{layer.group}"
+        case _:
+            return ""
