@@ -15,7 +15,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +34,8 @@ SHARED = "openstack-base"
 _INSTALL = (
     "apt-get update && apt-get -y install --no-install-recommends {} && apt-get clean && rm -rf /var/lib/apt/lists/*"
 )
+BASE = frozenset({"adduser", "ca-certificates", "netbase", "tzdata"})
+"""What every Dockerfile stands on."""
 _EVERYTHING = Subject("--all", (), (), "", "")
 
 
@@ -50,7 +52,7 @@ def dockerfiles(catalog: Catalog) -> dict[str, str]:
                 continue
             if openstack and below == "base":
                 below = SHARED
-                found.setdefault(SHARED, "\n".join([f"FROM bench/{'base'}", *_steps(openstack)]) + "\n")
+                found.setdefault(SHARED, "\n".join(["FROM bench/base", *_steps(openstack)]) + "\n")
             found.setdefault(part.name, "\n".join([f"FROM bench/{below}", *_steps([part])]) + "\n")
             below = part.name
     return found
@@ -61,7 +63,7 @@ def groups(files: dict[str, str]) -> tuple[list[tuple[str, ...]], list[tuple[str
     names: dict[str, list[str]] = {}
     top: dict[str, str] = {}
     for name, text in files.items():
-        below = text.partition("\n")[0].removeprefix("FROM bench/")
+        below = base_of(text)
         if name in ("base", SHARED):
             continue
         top[name] = top.get(below, name)
@@ -80,9 +82,11 @@ def _base(catalog: Catalog) -> str:
         f"(getent group {name} > /dev/null || groupadd --gid {uid} {name}) && useradd --uid {uid} --gid {name} --no-create-home {name}"
         for name, uid in sorted(users.items())
     )
+    # adduser takes no user for a system's whose number is higher than its own would be.
+    raised = "printf 'LAST_SYSTEM_UID=59999\\nLAST_SYSTEM_GID=59999\\n' >> /etc/adduser.conf"
     return (
         "FROM bench/debian:13\nENV LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive\n"
-        f"RUN {made}\nRUN {_INSTALL.format('ca-certificates netbase tzdata')}\n"
+        f"RUN {made}\nRUN {_INSTALL.format(' '.join(sorted(BASE)))} && {raised}\n"
     )
 
 
@@ -106,18 +110,29 @@ def _answer(answer: str | bool | int | model.Answer) -> str:
     return f"boolean {str(answer).lower()}" if isinstance(answer, bool) else f"string {answer}"
 
 
-def chain(race_: Race) -> dict[str, Any]:
-    """All images as Dockerfiles; what does not stand on each other is built at once."""
+def base_of(text: str) -> str:
+    """The name of the Dockerfile that a Dockerfile stands on."""
+    return text.partition("\n")[0].removeprefix("FROM bench/")
+
+
+def chain(race_: Race, names: Collection[str] | None = None) -> dict[str, Any]:
+    """Images as Dockerfiles; what does not stand on each other is built at once.
+
+    Args:
+        names: of the Dockerfiles to build, if not all: what they stand on is there.
+    """
     files = dockerfiles(loading.load(loading.find(race.ROOT)))
+    wanted = files.keys() if names is None else names
     folder = race_.folder / "dockerfiles"
     for name, text in files.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "Dockerfile").write_text(text)
     on_base, on_shared = groups(files)
 
-    def several(names: tuple[str, ...]) -> None:
-        for name in names:
-            race_.docker.build(name, race_.mirror.address, folder=folder)
+    def several(some: tuple[str, ...]) -> None:
+        for name in some:
+            if name in wanted:
+                race_.docker.build(name, race_.mirror.address, folder=folder)
 
     def go() -> None:
         several(("base",))
@@ -129,7 +144,8 @@ def chain(race_: Race) -> dict[str, Any]:
             for one in work:
                 one.result()
 
-    return race.theirs(race_, lambda: race_.docker.forget(("bench/debian:13",)), go)
+    kept = ("bench/debian:13", *(f"bench/{name}" for name in files if name not in wanted))
+    return race.theirs(race_, lambda: race_.docker.forget(kept), go)
 
 
 def docker_bytes(race_: Race) -> dict[str, Any]:
@@ -174,23 +190,25 @@ def main() -> None:
     if os.geteuid():
         sys.exit("dockerd and mmdebstrap want root")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    results = run(chosen.folder.absolute(), chosen.runs)
+    results = run(chosen.folder.absolute(), chosen.runs, STEPS)
     if chosen.publish:
         publish(results)
     print(race_report.table(results, CASES))
 
 
-def run(folder: Path, runs: int) -> dict[str, Any]:
-    """Measure what a folder's ``results.json`` does not have yet, and give all results."""
+def run(
+    folder: Path, runs: int, steps: Mapping[str, Callable[[Race], dict[str, Any]]], file: str = "results.json"
+) -> dict[str, Any]:
+    """Measure what a folder's results do not have yet, and give all of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "results.json"
+    path = folder / file
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     with ExitStack() as stack:
         mirror = stack.enter_context(Mirror(folder / "mirror"))
         docker = stack.enter_context(engines.docker(folder / "docker"))
         running = Race(folder, _EVERYTHING, runs, mirror, docker)
         results.setdefault("machine", race.machine(folder, docker))
-        for name, step in STEPS.items():
+        for name, step in steps.items():
             if name not in results:
                 print(f"{name} …", file=sys.stderr, flush=True)
                 results[name] = step(running)

@@ -1,0 +1,226 @@
+"""A fix in the whole fleet against rebuilding Dockerfiles: ``python -m bench.fixes FOLDER``, as root, after ``bench.fleet``.
+
+FOLDER is that of ``bench.fleet``, with its store, its docker and its results: all images are built on both sides. A fix is a
+locked package with a higher version, in a folder that all definitions have as a source. With ``--publish`` the results
+go to ``docs/fixes.json`` and into the table of ``docs/security.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench import fleet, race, race_report, watch
+from bench.race import Race
+from bench.race_report import Case
+from builder.formats import lockfile
+from builder.model.lock import LockedPackage
+from dsl import loading
+from dsl.catalog import Catalog
+
+START = "<!-- bench.fixes -->"
+FIXES = {"openssl": "under everything", "libxml2": "under OpenStack and a few others", "nova": "one component"}
+"""What is fixed, by its source package, and where it lies."""
+_SITE = "fixes"
+
+
+def _workspace(race_: Race) -> Path:
+    """A copy of this workspace whose definitions have one more source; its locks know of it, and nothing is to be built."""
+    site = race_.folder / _SITE
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir()
+    for name in ("layers", "repos"):
+        shutil.copytree(race.ROOT / name, site / name)
+    shutil.copy(race.ROOT / "imgbuild.yaml", site)
+    (site / "feed.json").write_text("{}")
+    layer = site / "layers/debian-13"
+    (layer / "fixed").mkdir()
+    _repack(race_, _locked(site, "tzdata")[0], layer / "fixed", "")
+    text = (layer / "layer.yaml").read_text()
+    (layer / "layer.yaml").write_text(text.replace("sources:\n", "sources:\n  fixed:\n    debs: fixed\n", 1))
+    race_.imgbuild("cold", "lock", "--all", cwd=site)
+    race_.imgbuild("cold", "build", "--all", "--locked", "--to", f"oci:{race_.folder / 'cold/out'}", cwd=site)
+    return site
+
+
+def _locked(site: Path, source: str) -> list[LockedPackage]:
+    """The packages of a source that Debian 13's definitions have locked, each once."""
+    paths = [path for path in site.glob("*/*/lock.yaml") if path.parent.name not in ("debian-12", "debug")]
+    found = {p.sha256: p for path in paths for lock in lockfile.read(path).locks for p in lock.packages}
+    return sorted(p for p in found.values() if p.source_package == source)
+
+
+def _repack(race_: Race, package: LockedPackage, folder: Path, suffix: str) -> None:
+    """The same package with a higher version, and so with its depending on others of its source."""
+    tree = race_.folder / "repacked"
+    shutil.rmtree(tree, ignore_errors=True)
+    blob = race_.folder / "cold/imgbuild/blobs/sha256" / package.sha256
+    watch.run(["dpkg-deb", "--raw-extract", str(blob), str(tree)])
+    control = tree / "DEBIAN/control"
+    text = control.read_text()
+    if suffix:
+        text = text.replace(f"(= {package.version})", f"(= {package.version}{suffix})")
+        text = re.sub(r"^(Version: .*)$", rf"\1{suffix}", text, flags=re.MULTILINE)
+    control.write_text(text)
+    watch.run(["dpkg-deb", "-Zxz", "-z0", "--root-owner-group", "--build", str(tree), str(folder)])
+    shutil.rmtree(tree)
+
+
+def fixed(source: str) -> Callable[[Race], dict[str, Any]]:
+    """Everything that has a source package gets its fix: locks, layers, images."""
+
+    def step(race_: Race) -> dict[str, Any]:
+        runs = []
+        for number in range(1, race_.runs + 1):
+            site = _workspace(race_)
+            layout = race_.folder / "cold/out"
+            before = _blobs(layout)
+            for package in _locked(site, source):
+                _repack(race_, package, site / "layers/debian-13/fixed", f"+bench{number}")
+            words = ("security", "update", "--only", source, "--feed", "feed.json", "--to", f"oci:{layout}", "--json")
+            usage = race_.imgbuild("cold", *words, cwd=site)
+            told = json.loads(usage.output[usage.output.index("{\n") :])
+            after = _blobs(layout)
+            run = asdict(usage)
+            del run["output"]
+            runs.append(
+                {
+                    **run,
+                    "images": len(told["images"]),
+                    "sent": sum(size for blob, size in after.items() if blob not in before),
+                    "layers": len({layer["layer"] for image in told["images"] for layer in image["layers"]}),
+                }
+            )
+        return race.median(runs)
+
+    return step
+
+
+def _blobs(layout: Path) -> dict[str, int]:
+    """The size of each blob of a layout."""
+    return {file.name: file.stat().st_size for file in (layout / "blobs/sha256").iterdir()}
+
+
+def rebuilt(source: str) -> Callable[[Race], dict[str, Any]]:
+    """The Dockerfiles that install the package, and all that stand on them, anew; what lies below is cached."""
+
+    def step(race_: Race) -> dict[str, Any]:
+        catalog = loading.load(loading.find(race.ROOT))
+        found = touched(catalog, source)
+        images = {image.name for component in catalog.components for image in component.images}
+        built = fleet.chain(race_, found)
+        layers = race_.docker.layers([f"bench/{name}" for name in found if name in images])
+        kept = [f"bench/{name}" for name in fleet.dockerfiles(catalog) if name not in found]
+        old = race_.docker.layers(kept) if kept else {}
+        sent = sum(sizes[1] for layer, sizes in layers.items() if layer not in old)
+        return {**built, "images": len(images & {*found}), "sent": sent}
+
+    return step
+
+
+def touched(catalog: Catalog, source: str) -> tuple[str, ...]:
+    """The Dockerfiles that have a source package's packages, and those that stand on them."""
+    files = fleet.dockerfiles(catalog)
+    layers = {layer.name: "base" if layer.extends is None else fleet.SHARED for layer in catalog.layers}
+    definitions = [part for component in catalog.components for image in component.images for part in image.chain()]
+    locks = {part.key: lockfile.read(part.lock_path).get(part.name, "amd64") for part in definitions}
+    found: set[str] = set()
+    for part in definitions:
+        lock = locks[part.key]
+        if lock and any(package.source_package == source for package in lock.packages):
+            found.add(layers.get(part.name, part.name))
+    for name, text in files.items():
+        if fleet.base_of(text) in found:
+            found.add(name)
+    return tuple(name for name in files if name in found)
+
+
+STEPS: dict[str, Callable[[Race], dict[str, Any]]] = {
+    name: step
+    for source in FIXES
+    for name, step in ((f"{source} fixed", fixed(source)), (f"{source} rebuilt", rebuilt(source)))
+}
+"""What is measured, by the name that it has in the results."""
+
+
+def _cases() -> Iterable[Case]:
+    for source, where in FIXES.items():
+        must, aim = (None, None) if source == "libxml2" else (15, 50)
+        yield race_report.times(f"a fix of {source}, {where}: all images that have it", f"{source} fixed",
+                                f"{source} rebuilt", must, aim)  # fmt: skip
+        yield Case(
+            "… compressed bytes that are pushed of them",
+            lambda results, source=source: (  # type: ignore[misc]
+                _megabytes(results[f"{source} fixed"]["sent"]), _megabytes(results[f"{source} rebuilt"]["sent"])
+            ),
+            lambda results, source=source: (  # type: ignore[misc]
+                100.0 * results[f"{source} fixed"]["sent"] / results[f"{source} rebuilt"]["sent"]
+            ),
+            1 if source == "openssl" else None, 0.3 if source == "openssl" else None, "%", less=True,
+        )  # fmt: skip
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.1f} MB"
+
+
+CASES = tuple(_cases())
+
+
+def main() -> None:
+    """Measure what has not been measured, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, default=1, help="of each; medians are shown (default: 1)")
+    parser.add_argument(
+        "--publish", action="store_true", help="write docs/fixes.json and the table of docs/security.md"
+    )
+    chosen = parser.parse_args()
+    folder = chosen.folder.absolute()
+    if os.geteuid():
+        sys.exit("dockerd wants root")
+    if not (folder / "results.json").exists():
+        sys.exit(f"{folder} has no results of bench.fleet: run that first")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results = fleet.run(folder, chosen.runs, STEPS, "fixes.json")
+    if chosen.publish:
+        publish(results)
+    print(race_report.table(results, CASES))
+
+
+def publish(results: dict[str, Any]) -> None:
+    """Write the results, and the part of the page that is made from them."""
+    (fleet.DOCS / "fixes.json").write_text(json.dumps(results, indent=1) + "\n")
+    path = fleet.DOCS / "security.md"
+    path.write_text(race_report.put(path.read_text(), START, page(results)))
+
+
+def page(results: dict[str, Any]) -> str:
+    """What ``docs/security.md`` has between its marks."""
+    counts = "; ".join(
+        f"{source} {results[f'{source} fixed']['images']} and {results[f'{source} rebuilt']['images']}"
+        for source in FIXES
+    )
+    return "\n".join(
+        [
+            f"Medians of {len(results['openssl fixed']['walls'])} runs.",
+            "",
+            race_report.table(results, CASES),
+            "",
+            *race_report.machine(results),
+            f"- Images that are new, ours and docker's: {counts}.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
