@@ -92,7 +92,7 @@ Capability = Annotated[str, _like(r"[A-Z][A-Z_]+", "a capability, such as NET_AD
 Signal = Annotated[str, _like(r"SIG[A-Z0-9+-]+", "the name of a signal, such as SIGTERM")]
 LeaveOut = Literal[
     "docs", "man", "info", "locales", "tests", "units", "init-scripts", "bash-completion", "lintian",
-    "headers", "static-libraries", "examples", "icons",
+    "headers", "static-libraries", "examples", "icons", "sudoers",
 ]  # fmt: skip
 Keep = Annotated[
     str, _like("|".join([*get_args(LeaveOut), r"/[^\x00\n]*"]), "one of the kinds of `leave_out`, or an absolute path")

@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "static-libraries": ("/usr/lib/*.a",),
     "examples": ("/usr/share/doc/*/examples/*",),
     "icons": ("/usr/share/icons/*", "/usr/share/pixmaps/*"),
+    "sudoers": ("/etc/sudoers.d/*",),
 }
 """Shell patterns by kind; ``*`` matches ``/`` too, as dpkg's do (dpkg(1), --path-exclude)."""
 
