@@ -87,6 +87,24 @@ def of(old: Image, new: Image) -> Iterator[LayerDifference]:
         yield LayerDifference(was, now, found, form)
 
 
+def of_states(old: Image, new: Image) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The definitions whose state is another, each with the paths that differ in it.
+
+    A folder is named if nothing in it is: it comes along with what is new in it.
+
+    Raises:
+        ImageError: a layer is missing or damaged.
+    """
+    before = {layer.diff_id: layer for layer in old.layers}
+    after = {layer.diff_id: layer for layer in new.layers}
+    for was, now in pairs(contents.layers(old), contents.layers(new)):
+        if was and now and now.kind == "state":
+            found = compared(facts(old, before[was.diff_id]), facts(new, after[now.diff_id]))
+            paths = [f"/{one.path}" for one in found]
+            above = {path[:end] for path in paths for end in range(len(path)) if path[end] == "/"}
+            yield now.definition, tuple(path for path in paths if path not in above)
+
+
 def pairs(
     old: Sequence[LayerContents], new: Sequence[LayerContents]
 ) -> tuple[tuple[LayerContents | None, LayerContents | None], ...]:

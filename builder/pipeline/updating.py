@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from builder.errors import Unsatisfiable, UsageError
+from builder import file_differences, transports
+from builder.errors import ImageError, Unsatisfiable, UsageError
 from builder.model.advisory import State
-from builder.model.lock import Lock
+from builder.model.digest import CacheKey
+from builder.model.lock import BuiltLayer
 from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan
 from builder.pipeline import building, locking, packages, securing, selection
 from builder.pipeline.building import Built
@@ -17,20 +19,25 @@ from builder.pipeline.locking import LockChange
 from builder.pipeline.securing import Finding
 from builder.pipeline.selection import Selection
 from builder.security.feeds import Feed
+from builder.tools.store import Store
 from dsl.catalog import Catalog, Definition
 
+_STATE = "state of "
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, order=True)
 class Layer:
     """A layer of a new release that the one before it does not have.
 
     Attributes:
         name: what it is: ``package openssl of debian-13``, ``records``.
         size: compressed, in bytes; None if it was not built.
+        files: of a state: the paths in which it is another than before; none if the release before does not lie there.
     """
 
     name: str
     size: int | None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class Update:
             "images": [
                 {
                     "image": one.name, "before": one.before, "after": one.after, "kept": one.kept,
-                    "layers": [{"layer": layer.name, "bytes": layer.size} for layer in one.layers],
+                    "layers": [{"layer": layer.name, "bytes": layer.size, "files": list(layer.files)} for layer in one.layers],
                 }
                 for one in self.images
             ],
@@ -149,6 +156,7 @@ def update(
     wanted = tuple(targets)
     chosen = _selection(catalog, wanted, moving)
     before = building.plans(catalog, chosen.images, edges)
+    had = _built(catalog, chosen.images)
     was_open = securing.status(catalog, wanted, feeds).open
     good, failed, changes = _locked(catalog, chosen, moving, edges, write=not dry_run)
     changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)
@@ -158,8 +166,9 @@ def update(
     after = building.plans(catalog, chosen.images, edges)
     touched = tuple(image for image in chosen.images if after[image.key].content_key != before[image.key].content_key)
     built = building.build(catalog, [image.reference for image in touched], (destination,), edges) if touched else ()
-    sizes = _sizes(catalog, touched)
-    images = tuple(_image(image, before[image.key], after[image.key], sizes) for image in touched)
+    has = _built(catalog, touched)
+    images = tuple(_image(image, before[image.key], after[image.key], had, has) for image in touched)
+    images = _with_files(images, destination, edges.store)
     still = {(one.advisory.id, one.definition, one.package) for one in securing.status(catalog, wanted, feeds).open}
     closed = tuple(one for one in was_open if (one.advisory.id, one.definition, one.package) not in still)
     return Update(good, failed, closed, changes, images, built)
@@ -209,15 +218,47 @@ def _locked(
     return good, failed, locking.lock(catalog, chosen, edges, only=frozenset(good), write=write) if good else ()
 
 
-def _sizes(catalog: Catalog, images: Iterable[Definition]) -> dict[str, int]:
-    locks: Mapping[str, Lock] = locking.read(selection.definitions(images), packages.architecture(catalog))
-    return {row.cache_key: row.size for lock in locks.values() for row in lock.built}
+def _built(catalog: Catalog, images: Iterable[Definition]) -> dict[CacheKey, BuiltLayer]:
+    """What layers turned out to be, by the locks."""
+    locks = locking.read(selection.definitions(images), packages.architecture(catalog))
+    return {row.cache_key: row for lock in locks.values() for row in lock.built}
 
 
-def _image(image: Definition, before: ImagePlan, after: ImagePlan, sizes: Mapping[str, int]) -> Image:
-    had = {layer.cache_key for layer in before.layers}
-    new = tuple(Layer(_name(layer), sizes.get(layer.cache_key)) for layer in after.layers if layer.cache_key not in had)
+def _image(
+    image: Definition, before: ImagePlan, after: ImagePlan,
+    had: Mapping[CacheKey, BuiltLayer], has: Mapping[CacheKey, BuiltLayer],
+) -> Image:  # fmt: skip
+    """What is new of a release by its bytes: configuring is done anew for a fix, and mostly gives what it gave."""
+    keys = {layer.cache_key for layer in before.layers}
+    digests = {had[key].digest for key in keys if key in had}
+    new = tuple(
+        Layer(_name(layer), has[layer.cache_key].size if layer.cache_key in has else None)
+        for layer in after.layers
+        if layer.cache_key not in keys
+        and not (layer.cache_key in has and has[layer.cache_key].digest in digests)
+    )  # fmt: skip
     return Image(image.reference, before.tag, after.tag, new, len(after.layers) - len(new))
+
+
+def _with_files(images: tuple[Image, ...], destination: str, store: Store) -> tuple[Image, ...]:
+    """What configuring gave anew, file by file: a reviewer wants to know why a state is another."""
+    known: dict[str, tuple[str, ...]] = {}
+    for one in images:
+        states = {layer.name for layer in one.layers if layer.name.startswith(_STATE)}
+        if not states - known.keys():
+            continue
+        name = one.name.rpartition("/")[2]
+        try:
+            old, new = (transports.read(f"{destination}:{name}:{tag}", store) for tag in (one.before, one.after))
+        except (UsageError, ImageError):
+            # The release before lies elsewhere, or what was written cannot be read back.
+            continue
+        for definition, paths in file_differences.of_states(old, new):
+            known.setdefault(_STATE + definition, paths)
+    return tuple(
+        replace(one, layers=tuple(replace(layer, files=known.get(layer.name, ())) for layer in one.layers))
+        for one in images
+    )
 
 
 def _name(layer: LayerPlan) -> str:
@@ -246,6 +287,8 @@ def markdown(found: Update) -> str:
             count = sum(layer.size or 0 for layer in one.layers)
             lines.append(f"| {one.name} | {one.before} → {one.after} | {names} | {count:,} | {one.kept} |")
         distinct = {layer for one in found.images for layer in one.layers}
+        changed = sorted({layer for layer in distinct if layer.files})
+        lines += [f"- {layer.name} is another in {', '.join(layer.files)}" for layer in changed]
         lines += ["", f"Bytes of new layers, each once: {sum(layer.size or 0 for layer in distinct):,}."]
     if found.failed:
         lines += ["", "Not possible now:", ""]

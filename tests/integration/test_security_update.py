@@ -88,6 +88,8 @@ def test_a_fix_replaces_one_layer_and_the_records(day0: Site) -> None:
     assert [(row["definition"], row["package"], row["new"]) for row in done["moved"]] == [("middle", "lib", "1.1")]
     (image,) = done["images"]
     assert (image["image"], image["before"], image["after"]) == ("app/app", "1-r2", "1-r3")
+    # A state is made anew for its packages, and is what it was.
+    assert [layer["layer"].partition(" ")[0] for layer in image["layers"]] == ["package", "records"]
     after = layers(site, "app")
     new = [kind for kind, digest in after if (kind, digest) not in before["app"]]
     assert sorted(new) == ["package", "records"]
@@ -117,6 +119,18 @@ def test_one_fix_of_several(day0: Site) -> None:
     assert (left.code, [one["source"] for one in left.json["open"]]) == (3, ["lib"])
     done = site.works("security", "update", "app", "--only", "lib", "--json").json
     assert [(row["package"], row["new"]) for row in done["moved"]] == [("lib", "1.1")]
+
+
+def test_a_state_that_a_fix_changes_is_told_by_its_files(day0: Site) -> None:
+    site = day0
+    script = "#!/bin/sh\necho 1.2 > /etc/lib.conf\n"
+    site.repo.add("lib", "1.2", files={"usr/lib/lib.so": "lib 1.2\n"}, postinst=script)
+    site.repo.publish()
+    (image,) = site.works("security", "update", "--report", "report.md", "--json").json["images"]
+    changed = {layer["layer"]: layer["files"] for layer in image["layers"]}
+    assert changed.keys() == {"package bin-00 of middle", "state of middle", "records of app"}
+    assert changed["state of middle"] == ["/etc/lib.conf"]
+    assert "- state of middle is another in /etc/lib.conf\n" in (site.folder / "report.md").read_text()
 
 
 def test_what_a_fix_needs_comes_along(day0: Site) -> None:
