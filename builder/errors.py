@@ -16,6 +16,7 @@ ImgbuildError (dsl.errors)
 ├── ImageError                an image, layout or archive is broken
 ├── FeedError                 a document of advisories is none
 ├── CompareError              the ordinary way of installing failed, or is not there
+├── RegistryError             a registry cannot be reached, or refused
 └── EngineError               docker or podman is missing or refused
 """
 
@@ -140,6 +141,26 @@ class FeedError(ImgbuildError):
 
 class CompareError(ImgbuildError):
     code = "compare"
+
+
+class RegistryError(ImgbuildError):
+    """A registry cannot be reached, or refused.
+
+    Args:
+        url: the last address asked, without what may be secret.
+        status: the HTTP status, None if there was no answer.
+        codes: of its error (distribution-spec, "Error Codes").
+    """
+
+    code = "registry"
+
+    def __init__(
+        self, message: str, url: str = "", status: int | None = None, hint: str = "", codes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint)
+        self.url = url
+        self.status = status
+        self.codes = codes
 
 
 class EngineError(ImgbuildError):

@@ -595,6 +595,8 @@ class Workspace(Node, frozen=True, kw_only=True):
     """Where advisories come from: addresses, files or folders (from the workspace), in the form of Debian's security tracker or of OSV. Debian's tracker if not given."""
     netrc: RelativePath | None = None
     """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
+    registry: Line | None = None
+    """Where `imgbuild publish` sends images, and builds look for layers that this machine lacks: `registry.example:5000/openstack`."""
     locked: bool = False
     """Whether every build is a `--locked` one."""
     defaults: Defaults = Defaults()

@@ -31,6 +31,7 @@ ROWS = (
     ),
     ("contents",),
     ("transports",),
+    ("registry",),
     ("formats", "tools"),
     ("errors", "report"),
     ("model",),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--attest/--no-attest", default=None,
               help="Keep beside each image, in the layout, its bills of materials and how it was built; the workspace says"
               " whether to do so by default.")  # fmt: skip
+@click.option("--reuse", metavar="HOST[:PORT][/PREFIX]", default="",
+              help="A registry that has layers of releases, verified by the locks; the workspace may name it.")  # fmt: skip
 @jobs_option
 @common
 def command(
@@ -33,6 +35,7 @@ def command(
     locked: bool,
     destinations: tuple[str, ...],
     attest: bool | None,
+    reuse: str,
     jobs: int,
 ) -> int:
     """Make images from definitions and their locks.
@@ -52,7 +55,7 @@ def command(
     if not targets and not everything:
         raise click.UsageError("name a target, or --all")
     edges = Edges(common.store(), common.reporter(), jobs)
-    built = building.build(common.catalog(), targets, destinations, edges, locked=locked, attest=attest)
+    built = building.build(common.catalog(), targets, destinations, edges, locked=locked, attest=attest, reuse=reuse)
     if common.json:
         found = [image.data() | (output.error_data(image.error) if image.error else {}) for image in built]
         output.print_json({"images": found})

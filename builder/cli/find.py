@@ -33,6 +33,7 @@ def command(common: Common, package: str, images: tuple[str, ...], releases: str
     Examples:
       imgbuild find openssl
       imgbuild find 'openssl (<< 3.5.9)' --releases all --json
+      imgbuild find openssl registry:registry.example:5000/openstack/
       kubectl get pods -A -o yaml | imgbuild find 'libxml2 (<< 2.12.7)' --releases -
     """
     from builder.pipeline import finding

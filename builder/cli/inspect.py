@@ -16,12 +16,13 @@ def command(common: Common, image: str, packages: bool) -> None:
     """Show the layers of an image and the packages in them.
 
     IMAGE is a name in ./out (NAME, NAME:VERSION or NAME:TAG: the newest that fits), or lies elsewhere: oci:DIR[:NAME],
-    docker:NAME, podman:NAME, oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or dir:DIR.
+    docker:NAME, podman:NAME, oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or registry:HOST/NAME[:TAG].
 
     \b
     Examples:
       imgbuild inspect nova-api
       imgbuild inspect docker:nova-api:31.0.0-r1 --packages
+      imgbuild inspect registry:registry.example:5000/openstack/nova-api
     """
     from builder import contents, transports
 

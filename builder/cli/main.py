@@ -33,6 +33,7 @@ COMMANDS = {
     "outdated": "Show locked packages that have newer versions.",
     "plan": "Show which layers a build would make or reuse.",
     "provenance": "Print from what, how and when an image was built.",
+    "publish": "Send releases to a registry, and move its tags.",
     "rebuild": "Make an image again from its lock and say whether it is the same.",
     "report": "Write a page about images, their layers and open advisories.",
     "run": "Run an image, or a step of it, under docker or podman with what it declares.",

@@ -19,6 +19,8 @@ from builder.pipeline import locking, making, packages, remembering, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.locking import Locks
 from builder.plan import planner
+from builder.registry import address
+from builder.registry.address import Address
 from builder.transports import oci_layout
 from builder.transports.oci_layout import LayoutBlobs
 from dsl import checks
@@ -87,6 +89,7 @@ def build(
     *,
     locked: bool = False,
     attest: bool | None = None,
+    reuse: str = "",
 ) -> tuple[Built, ...]:
     """Make the images of some targets and write them to each destination; a failed one does not end the others.
 
@@ -94,6 +97,7 @@ def build(
         targets: none for everything.
         locked: refuse a lock that cannot be used, instead of locking anew or building a ``-dev`` image.
         attest: keep bills of materials and provenance beside each image, in layouts; None is as the workspace says.
+        reuse: a registry that has layers of releases, ``HOST[:PORT][/PREFIX]``; empty for the workspace's, if any.
 
     Raises:
         ImgbuildError: nothing could be begun.
@@ -101,6 +105,7 @@ def build(
     started = time.monotonic()
     ways = tuple(transports.parse_target(destination) for destination in destinations)
     locked = locked or catalog.workspace.locked
+    published = address.prefix(reuse) if (reuse := reuse or catalog.workspace.registry or "") else None
     if attest and not any(way.kind == "oci" for way in ways):
         raise UsageError("only a layout keeps what is attested of images", "say --to oci:DIR, too")
     failed: list[Built] = []
@@ -115,14 +120,14 @@ def build(
         except ImgbuildError as error:
             failed += [_failure(image.name, error) for image in images]
     try:
-        made = _make(catalog, jobs, ways, edges)
+        made = _make(catalog, jobs, ways, edges, published)
     except FetchError as error:
         if locked or not error.gone:
             raise
         gone = frozenset(package.sha256 for package in error.gone)
         edges.reporter.warn(error.message)
         jobs = _without(catalog, jobs, gone, edges)
-        made = _make(catalog, jobs, ways, edges)
+        made = _make(catalog, jobs, ways, edges, published)
     built = _written(jobs, made, ways, edges, started, attesting)
     if not locked:
         remembering.layers(((job.image, job.plan, job.locks) for job in jobs if job.plan.revision), made)
@@ -228,10 +233,21 @@ def _without(catalog: Catalog, jobs: list[_Job], gone: frozenset[str], edges: Ed
     return [made.get(job.image.key, job) for job in jobs]
 
 
-def _make(catalog: Catalog, jobs: list[_Job], ways: tuple[transports.Target, ...], edges: Edges) -> making.Made:
+def _make(
+    catalog: Catalog,
+    jobs: list[_Job],
+    ways: tuple[transports.Target, ...],
+    edges: Edges,
+    published: Address | None = None,
+) -> making.Made:
     locks = {part.key: job.locks[part.key] for job in jobs for part in job.image.chain()}
     known = {layer.cache_key: layer for lock in locks.values() for layer in lock.built}
     places = tuple(LayoutBlobs(Path(way.path)) for way in ways if way.kind == "oci")
+    if published:
+        # A build that looks in no registry does without what that needs.
+        from builder.pipeline import reusing
+
+        reusing.fetch((job.plan for job in jobs), known, places, published, edges)
     fetch = _fetcher(catalog, tuple(job.image for job in jobs), locks.values(), edges)
     layers = Plan(tuple(job.plan for job in jobs)).layers()
     return making.make(layers, edges.store, fetch, edges.jobs, edges.reporter, built=known, places=places)

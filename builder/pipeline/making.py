@@ -105,16 +105,20 @@ def make(
 
 def _bring(plan: LayerPlan, known: BuiltLayer, places: tuple[Blobs, ...], store: Store) -> None:
     # What a layout holds may be damaged: it counts if it has the digest that the lock says.
-    for place in places:
-        with contextlib.suppress(KeyError, OSError, IntegrityError):
-            with place.open(known.digest) as source, store.writing() as writer:
-                shutil.copyfileobj(source, writer, 1 << 20)
-                if writer.digest != known.digest:
-                    raise IntegrityError("a layer is damaged", known.digest, writer.digest)
-            media_type = compress.MEDIA_TYPES[plan.compression]
-            layer = Layer(known.digest, known.diff_id, known.size, media_type)
-            store.keep(MadeLayer(plan.cache_key, layer, newest=known.newest))
-            return
+    if store.sound(known.digest) or any(_copied(known, place, store) for place in places):
+        media_type = compress.MEDIA_TYPES[plan.compression]
+        layer = Layer(known.digest, known.diff_id, known.size, media_type)
+        store.keep(MadeLayer(plan.cache_key, layer, newest=known.newest))
+
+
+def _copied(known: BuiltLayer, place: Blobs, store: Store) -> bool:
+    with contextlib.suppress(KeyError, OSError, IntegrityError):
+        with place.open(known.digest) as source, store.writing() as writer:
+            shutil.copyfileobj(source, writer, 1 << 20)
+            if writer.digest != known.digest:
+                raise IntegrityError("a layer is damaged", known.digest, writer.digest)
+        return True
+    return False
 
 
 def _with_needed(plan: LayerPlan, store: Store) -> tuple[LayerPlan, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import netrc
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ class Login:
 
     machine: str
     user: str
-    password: str
+    password: str = field(repr=False)
 
     def fits(self, url: str) -> bool:
         """Whether it is for an address."""

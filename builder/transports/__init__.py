@@ -16,6 +16,8 @@ from builder.tools.store import Store
 from builder.transports import archive, directory, engine, naming, oci_layout
 
 KINDS = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
+"""What images can be written to. They are read from registries, too, and go there by `imgbuild publish`."""
+REGISTRY = "registry"
 DEFAULT = "out"
 """The layout where images lie that are named without a place."""
 _ONE_IMAGE = ("oci-archive", "docker-archive", "dir")
@@ -76,6 +78,11 @@ def parse_target(text: str) -> Target:
         UsageError: there is no such way out.
     """
     kind, colon, path = text.partition(":")
+    if kind == REGISTRY and colon:
+        raise UsageError(
+            "images go to a registry by `imgbuild publish`",
+            "build them into a layout (--to oci:out), then publish them",
+        )
     if kind not in KINDS or not colon:
         raise UsageError(f"there is no way out {text!r}", f"there are: {', '.join(f'{name}:' for name in KINDS)}")
     if kind in ("docker", "podman"):
@@ -169,14 +176,17 @@ def read_stored(text: str, store: Store) -> StoredImage:
     return _read(place, prefix, naming.newest(asked, _names(text, place, asked), text))
 
 
-def read_chosen(text: str, store: Store) -> Iterator[StoredImage]:
+def read_chosen(text: str, store: Store, *, anew: bool = False) -> Iterator[StoredImage]:
     """The newest image that fits; of a place without a name, all its images.
+
+    Args:
+        anew: bytes are taken from there, whatever the store has.
 
     Raises:
         UsageError: there is none.
         ImageError: the place is damaged.
     """
-    place, prefix, asked = _place(text, store)
+    place, prefix, asked = _place(text, store, anew=anew)
     names = _names(text, place, asked)
     for name in names[-1:] if asked else names:
         yield _read(place, prefix, name)
@@ -213,9 +223,14 @@ def _names(text: str, place: Place, asked: str) -> tuple[str, ...]:
     return names or (asked,)
 
 
-def _place(text: str, store: Store) -> tuple[Place, str, str]:
+def _place(text: str, store: Store, *, anew: bool = False) -> tuple[Place, str, str]:
     """The place that a text names, how names in it begin, and what is asked of it."""
     kind, colon, rest = text.partition(":")
+    if kind == REGISTRY and colon:
+        # Commands that read no registry do without what that needs.
+        from builder.transports import registry
+
+        return registry.at(rest, store, anew=anew)
     if not colon or kind not in KINDS:
         if Path(text).exists() and (os.sep in text or Path(text).is_file()):
             raise UsageError(
@@ -255,7 +270,7 @@ def _read(place: Place, prefix: str, name: str) -> StoredImage:
 
 
 def _called(prefix: str, name: str) -> str:
-    between = ":" if prefix and name and not prefix.endswith(":") else ""
+    between = ":" if prefix and name and not prefix.endswith((":", "/")) else ""
     return f"{prefix}{between}{name}"
 
 

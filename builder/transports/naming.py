@@ -61,8 +61,8 @@ def split(reference: str) -> tuple[str, str]:
 
 
 def tagged(name: str) -> str:
-    """Name and tag of an image that is called ``oci:out:nova-api:31.0.0-r3``: without its place."""
-    return ":".join(name.rsplit(":", 2)[-2:])
+    """Name and tag of an image that is called ``oci:out:nova-api:31.0.0-r3``: without its place, be it a registry."""
+    return ":".join(name.rsplit(":", 2)[-2:]).rpartition("/")[2]
 
 
 def stream(reference: str) -> str:

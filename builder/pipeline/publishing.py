@@ -1,0 +1,191 @@
+"""Releases of a layout that the locks say are current → a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from builder import transports
+from builder.errors import ImageError, UsageError
+from builder.model.lock import Revision
+from builder.pipeline import locking, selection
+from builder.pipeline.edges import Edges
+from builder.registry import address
+from builder.registry.logins import Logins
+from builder.registry.session import Session
+from builder.transports import naming, oci_layout, shipping
+from builder.transports.oci_layout import Entry, Layout
+from builder.transports.shipping import Parcel, Sent
+from dsl import versions
+from dsl.catalog import Catalog, Definition
+from dsl.errors import ImgbuildError
+
+_CONTENT_KEY = "org.imgbuild.content-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of one image.
+
+    Attributes:
+        image: ``nova-api:31.0.0-r4``.
+        sent: nothing if it could not be begun.
+    """
+
+    image: str
+    sent: Sent | None
+    error: ImgbuildError | None = None
+
+    @property
+    def status(self) -> str:
+        """``published``, ``there`` or ``failed``."""
+        return self.sent.status if self.sent else "failed"
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        sent = self.sent
+        return {
+            "image": self.image,
+            "status": self.status,
+            "reference": sent.reference if sent else None,
+            "digest": sent.digest if sent else None,
+            "layers_sent": sent.layers_sent if sent else 0,
+            "layers_mounted": sent.layers_mounted if sent else 0,
+            "layers_there": sent.layers_there if sent else 0,
+            "bytes": sent.bytes if sent else 0,
+            "tags": list(sent.tags) if sent else [],
+            "attached": list(sent.attached) if sent else [],
+        }
+
+
+def publish(
+    catalog: Catalog,
+    targets: Iterable[str],
+    registry: str,
+    layout: str,
+    edges: Edges,
+    *,
+    latest: bool = False,
+    dry_run: bool = False,
+    plain_http: bool = False,
+) -> tuple[Published, ...]:
+    """Send the current releases of some targets; one that fails keeps none of the others from coming.
+
+    Args:
+        targets: none for all of which the layout has a release.
+        registry: ``HOST[:PORT][/PREFIX]``; empty for the workspace's.
+        layout: ``oci:out``.
+        latest: the tag ``latest`` moves, too.
+        plain_http: the registry has no TLS.
+
+    Raises:
+        ImgbuildError: nothing could be begun.
+    """
+    where = address.prefix(registry or catalog.workspace.registry or _nowhere())
+    if plain_http:
+        where = replace(where, host=address.Host(where.host.name, True))
+    found = oci_layout.at(_folder(layout))
+    names = tuple(targets)
+    images = selection.images(catalog, names)
+    chosen = tuple(_chosen(images, locking.revisions(catalog, images), found, bool(names)))
+    if not chosen:
+        raise UsageError(
+            f"{layout} has no release of this workspace's images", "run `imgbuild build`, or name the layout by --from"
+        )
+    parcels, failed = [], []
+    for one in chosen:
+        if isinstance(one, Published):
+            failed.append(one)
+            continue
+        image, entry = one
+        try:
+            parcels.append(_parcel(found, layout, image, entry, where, latest=latest))
+        except ImgbuildError as error:
+            failed.append(Published(entry.name, None, error))
+    for parcel in parcels:
+        if not parcel.fixed:
+            edges.reporter.warn(f"{parcel.place} is a -dev build: no release, and no floating tag moves to it")
+    with Session(where.host, Logins(), edges.reporter) as session:
+        if parcels:
+            session.ping()
+        sent = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=dry_run)
+    done = [
+        Published(f"{p.repository.rpartition('/')[2]}:{p.tag}", one, one.error)
+        for p, one in zip(parcels, sent, strict=True)
+    ]
+    return (*done, *failed)
+
+
+def _nowhere() -> str:
+    raise UsageError("no registry is named", "say --registry HOST[:PORT][/PREFIX], or `registry:` in imgbuild.yaml")
+
+
+def _folder(layout: str) -> Path:
+    kind, _, path = layout.partition(":")
+    if kind != "oci" or not path:
+        raise UsageError(f"{layout!r} is no OCI layout", "say --from oci:DIR; images are published from there")
+    return Path(path)
+
+
+def _chosen(
+    images: Iterable[Definition], revisions: Mapping[str, Revision], layout: Layout, named: bool
+) -> Iterator[tuple[Definition, Entry] | Published]:
+    """The entry of each image's current release; in place of one that cannot be sent, why."""
+    entries = {entry.name: entry for entry in layout.entries if entry.name}
+    others: dict[tuple[str, str], list[str]] = {}
+    for name in entries:
+        others.setdefault((naming.split(name)[0], naming.stream(name)), []).append(name)
+    for image in images:
+        revision = revisions.get(image.key)
+        if revision is None:
+            if named:
+                owner = image.component or image.name
+                yield _cannot(image.name, "it is not locked", f"run `imgbuild lock {owner}`")
+            continue
+        name = f"{image.name}:{revision.version}-r{revision.revision}"
+        dev = f"{image.name}:{revision.version}-dev"
+        again = f"run `imgbuild build {image.reference}`"
+        there = sorted(others.get((image.name, naming.stream(name)), ()), key=naming.age)
+        if entry := entries.get(name):
+            key = entry.notes.get(_CONTENT_KEY)
+            if key == revision.content_key:
+                yield image, entry
+            else:
+                yield _cannot(name, f"{layout.place} has it of another content than the lock says", again)
+        elif dev in entries:
+            yield image, entries[dev]
+        elif there or named:
+            has = f"its newest there is {naming.split(there[-1])[1]}" if there else "none of its releases is there"
+            yield _cannot(name, f"{layout.place} does not have what the lock says: {has}", again)
+
+
+def _cannot(name: str, what: str, hint: str) -> Published:
+    return Published(name, None, ImageError(f"{name}: {what}", hint))
+
+
+def _parcel(
+    layout: Layout, place: str, image: Definition, entry: Entry, where: address.Address, *, latest: bool
+) -> Parcel:
+    stored = layout.read(entry.name)
+    found = transports.parsed(replace(stored, name=f"{place}:{entry.name}"))
+    if found.digest != entry.digest:
+        raise ImageError(
+            f"{place}:{entry.name}: its manifest is damaged: it has the digest {found.digest}, not {entry.digest}",
+            "move the layout away and build again",
+        )
+    _, tag = naming.split(entry.name)
+    fixed = not tag.endswith("-dev")
+    floating = versions.floating_tags(tag.rpartition("-")[0]) if fixed else ()
+    if latest and fixed and not naming.stream(entry.name):
+        floating = (*floating, "latest")
+    beside = {note: data for note in shipping.ARTIFACTS if (data := stored.beside(note)) is not None}
+    notes = {
+        key: value
+        for key, value in entry.notes.items()
+        if key.startswith("org.imgbuild.") and key not in shipping.ARTIFACTS
+    }
+    return Parcel(
+        found, f"{place}:{entry.name}", where.repository(image.name), tag, fixed, floating, beside, notes
+    )  # fmt: skip

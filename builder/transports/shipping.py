@@ -1,0 +1,422 @@
+"""Images → a registry: first all their blobs, each once for all of them, then manifests, what refers to them, tags.
+
+Whoever pulls by a tag finds all that it names: a run that is killed leaves blobs without a name, and the next one finds
+these there.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Lock as Mutex
+from typing import Any, BinaryIO, TypeVar
+
+from builder.errors import ImageError, IntegrityError, RegistryError
+from builder.formats import oci
+from builder.model.digest import Digest
+from builder.model.image import Image
+from builder.registry import content, uploads
+from builder.registry.session import Session
+from builder.registry.uploads import Bytes
+from builder.report import Reporter
+from builder.transports import naming, oci_layout
+from dsl.errors import ImgbuildError
+
+ARTIFACTS = {
+    oci_layout.LOCK: "application/vnd.imgbuild.lock.v1+yaml",
+    oci_layout.PROVENANCE: "application/vnd.in-toto+json",
+    oci_layout.SPDX: "application/spdx+json",
+    oci_layout.CYCLONEDX: "application/vnd.cyclonedx+json",
+}
+"""What lies beside an image in a layout → its type as an artifact that refers to the image (image-spec, manifest.md)."""
+_EMPTY, _EMPTY_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
+_VERSION = "org.opencontainers.image.version"
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An image to be sent, and what it is called there.
+
+    Attributes:
+        place: where it lies, for messages: ``oci:out:nova-api:31.0.0-r4``.
+        repository: ``openstack/nova-api``.
+        fixed: its tag never gets another content.
+        floating: tags that move to it, if they do not name something newer.
+        beside: what is to refer to it, by the annotations that name such things in layouts.
+        notes: annotations of what refers to it: what a layout says of the image.
+    """
+
+    image: Image
+    place: str
+    repository: str
+    tag: str
+    fixed: bool = True
+    floating: tuple[str, ...] = ()
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of an image.
+
+    Attributes:
+        reference: ``registry.example/openstack/nova-api:31.0.0-r4``.
+        status: ``published``, ``there`` or ``failed``.
+        layers_sent, layers_mounted, layers_there: how its layers came there; one that several images have is sent
+            with the first of them.
+        bytes: sent, of layers and config.
+        tags: that have moved to it, its own included.
+        attached: what refers to it since now.
+    """
+
+    reference: str
+    digest: Digest
+    status: str
+    layers_sent: int = 0
+    layers_mounted: int = 0
+    layers_there: int = 0
+    bytes: int = 0
+    tags: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
+    error: ImgbuildError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a registry has of an image.
+
+    Attributes:
+        there: the image itself, under its tag.
+        known: blobs that its repository has.
+    """
+
+    there: bool
+    known: frozenset[Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """How one blob came into repositories: ``sent``, ``mounted`` or ``there``."""
+
+    how: Mapping[str, str]
+
+
+def send(
+    parcels: Sequence[Parcel], session: Session, reporter: Reporter, jobs: int = 4, *, dry_run: bool = False
+) -> tuple[Sent, ...]:
+    """Send images; one that fails keeps none of the others from coming.
+
+    Args:
+        jobs: how much at once.
+        dry_run: only say what would be sent.
+    """
+    shipment = _Shipment(session, reporter, dry_run=dry_run)
+    pool, patient = ThreadPoolExecutor(jobs), True
+    try:
+        return shipment.send(parcels, pool)
+    except BaseException as error:
+        patient = isinstance(error, Exception)
+        raise
+    finally:
+        session.stopped.set()
+        # Who interrupts us does not wait for a connection that is stuck.
+        pool.shutdown(wait=patient, cancel_futures=True)
+
+
+class _Shipment:
+    def __init__(self, session: Session, reporter: Reporter, *, dry_run: bool) -> None:
+        self._session, self._reporter, self._dry = session, reporter, dry_run
+        self._mutex = Mutex()
+        self._done = self._total = 0
+
+    def send(self, parcels: Sequence[Parcel], pool: ThreadPoolExecutor) -> tuple[Sent, ...]:
+        states = _each(pool, self._look, parcels)
+        origins: dict[Digest, str] = {}
+        wanted: dict[Digest, dict[str, Bytes]] = {}
+        for parcel, state in zip(parcels, states, strict=True):
+            if isinstance(state, ImgbuildError):
+                continue
+            for blob in _blobs(parcel):
+                if blob.digest in state.known:
+                    origins.setdefault(blob.digest, parcel.repository)
+                else:
+                    wanted.setdefault(blob.digest, {}).setdefault(parcel.repository, blob)
+        # The largest first: the last one sent is what all others wait for.
+        ordered = sorted(wanted, key=lambda digest: -next(iter(wanted[digest].values())).size)
+        self._total = sum(next(iter(wanted[digest].values())).size for digest in ordered)
+        if ordered and not self._dry:
+            self._reporter.step(f"sending what {self._session.host} lacks of {len(ordered)} blobs")
+        done = _each(pool, lambda digest: self._deliver(wanted[digest], origins.get(digest)), ordered)
+        delivered = dict(zip(ordered, done, strict=True))
+        pairs = list(zip(parcels, states, strict=True))
+        finished = _each(pool, lambda pair: self._finish(pair[0], pair[1], delivered), pairs)
+        return tuple(
+            _failed(self._session, parcel, found) if isinstance(found, ImgbuildError) else found
+            for parcel, found in zip(parcels, finished, strict=True)
+        )
+
+    def _look(self, parcel: Parcel) -> _State:
+        """What the registry has of an image; of what came before it, too, with which it shares most layers."""
+        own = frozenset(blob.digest for blob in _blobs(parcel))
+        found = content.digest_of(self._session, parcel.repository, parcel.tag)
+        if found == parcel.image.digest:
+            return _State(True, own)
+        if found and parcel.fixed:
+            raise _other(self._session, parcel, found)
+        for reference in (*((found,) if found else ()), *reversed(parcel.floating)):
+            before = content.manifest(self._session, parcel.repository, reference)
+            if before:
+                return _State(False, own & _named(before.data))
+        return _State(False, frozenset())
+
+    def _deliver(self, wanted: Mapping[str, Bytes], origin: str | None) -> _Delivered:
+        """See that some repositories have a blob, which is sent to one of them at most."""
+        how = {}
+        for repository in sorted(wanted):
+            how[repository] = self._deliver_to(repository, wanted[repository], origin)
+            origin = repository
+        blob = next(iter(wanted.values()))
+        if "sent" not in how.values():
+            self._tell(blob.size)
+        return _Delivered(how)
+
+    def _deliver_to(self, repository: str, blob: Bytes, origin: str | None) -> str:
+        location = ""
+        if origin and origin != repository:
+            if self._dry:
+                return "mounted"
+            location = uploads.mount(self._session, repository, blob.digest, origin)
+            if not location:
+                return "mounted"
+        if content.has_blob(self._session, repository, blob.digest):
+            return "there"
+        if not self._dry:
+            uploads.send(self._session, repository, blob, self._tell, location)
+        return "sent"
+
+    def _finish(
+        self, parcel: Parcel, state: _State | ImgbuildError, delivered: Mapping[Digest, _Delivered | ImgbuildError]
+    ) -> Sent:
+        """Name what has come: by its digest first, by tags last."""
+        if isinstance(state, ImgbuildError):
+            raise state
+        counts = dict.fromkeys(("sent", "mounted", "there"), 0)
+        layers, size = {layer.digest for layer in parcel.image.layers}, 0
+        for blob in _blobs(parcel):
+            found = delivered.get(blob.digest)
+            if isinstance(found, ImgbuildError):
+                raise found
+            how = found.how.get(parcel.repository, "there") if found else "there"
+            counts[how] += blob.digest in layers
+            size += blob.size if how == "sent" else 0
+        sent = Sent(
+            _reference(self._session, parcel), parcel.image.digest, "there" if state.there else "published",
+            counts["sent"], counts["mounted"], counts["there"], size,
+        )  # fmt: skip
+        if not self._dry and not state.there:
+            self._write(parcel)
+        attached = self._attach(parcel, new=not state.there)
+        tags: list[str] = []
+        if not state.there:
+            tags.append(parcel.tag)
+            if not self._dry:
+                self._require_unnamed(parcel)
+                self._tag(parcel, parcel.tag)
+        return replace(sent, tags=(*tags, *self._float(parcel)), attached=attached)
+
+    def _write(self, parcel: Parcel) -> None:
+        image = parcel.image
+        try:
+            uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, media_type(image))
+        except RegistryError as error:
+            if not uploads.MISSING & set(error.codes):
+                raise
+            # It has lost what an image before had, or a mount was for show: now nothing is believed.
+            self._reporter.detail(f"{_reference(self._session, parcel)}: {error.message}; each blob is looked for")
+            for blob in _blobs(parcel):
+                if not content.has_blob(self._session, parcel.repository, blob.digest):
+                    uploads.send(self._session, parcel.repository, blob)
+            uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, media_type(image))
+
+    def _require_unnamed(self, parcel: Parcel) -> None:
+        """Somebody else may have published meanwhile."""
+        found = content.digest_of(self._session, parcel.repository, parcel.tag) if parcel.fixed else None
+        if found and found != parcel.image.digest:
+            raise _other(self._session, parcel, found)
+
+    def _tag(self, parcel: Parcel, tag: str) -> None:
+        uploads.put_manifest(
+            self._session, parcel.repository, tag, parcel.image.manifest, media_type(parcel.image)
+        )  # fmt: skip
+
+    def _float(self, parcel: Parcel) -> tuple[str, ...]:
+        """Move tags, forwards only."""
+        moved = []
+        releases: dict[Digest, str] = {}
+        for tag in parcel.floating:
+            found = content.digest_of(self._session, parcel.repository, tag)
+            if found == parcel.image.digest:
+                continue
+            if found:
+                if found not in releases:
+                    releases[found] = self._release(parcel.repository, found)
+                name = f"{self._session.host}/{parcel.repository}:{tag}"
+                if not releases[found]:
+                    self._reporter.warn(f"{name} stays where it is: {found} there does not say which release it is")
+                    continue
+                if naming.age(f"x:{releases[found]}") > naming.age(f"x:{parcel.tag}"):
+                    self._reporter.detail(f"{name} stays at {releases[found]}, which is newer than {parcel.tag}")
+                    continue
+            if not self._dry:
+                self._tag(parcel, tag)
+            moved.append(tag)
+        return tuple(moved)
+
+    def _release(self, repository: str, digest: Digest) -> str:
+        """Which release an image says that it is; empty if it does not."""
+        try:
+            found = content.manifest(self._session, repository, digest)
+            config = oci.config_digest(found.data) if found else None
+            data = content.document(self._session, repository, config) if config else None
+            labels = ((oci.parse(data) if data else {}).get("config") or {}).get("Labels") or {}
+            return str(labels.get(_VERSION) or "")
+        except (ValueError, AttributeError, TypeError, IntegrityError):
+            return ""
+
+    def _attach(self, parcel: Parcel, *, new: bool) -> tuple[str, ...]:
+        """Let what lies beside an image refer to it; what does so already, of the same kind, stays alone."""
+        kinds = [note for note in parcel.beside if note in ARTIFACTS]
+        if not kinds:
+            return ()
+        if self._dry and new:
+            return tuple(kinds)
+        listed, _ = content.referrers(self._session, parcel.repository, parcel.image.digest)
+        have = {note for one in listed for note in one.annotations}
+        missing = tuple(note for note in kinds if note not in have)
+        if self._dry or not missing:
+            return missing
+        subject = {
+            "mediaType": media_type(parcel.image),
+            "digest": parcel.image.digest,
+            "size": len(parcel.image.manifest),
+        }
+        unlisted = {}
+        self._put(parcel, _EMPTY)
+        for note in missing:
+            descriptor, data = _artifact(parcel, note, subject)
+            self._put(parcel, parcel.beside[note])
+            answer = uploads.put_manifest(
+                self._session, parcel.repository, descriptor["digest"], data, oci.MANIFEST
+            )  # fmt: skip
+            if "OCI-Subject" not in answer.headers:
+                unlisted[descriptor["digest"]] = descriptor
+        if unlisted:
+            uploads.attach(self._session, parcel.repository, subject, unlisted)
+        return missing
+
+    def _put(self, parcel: Parcel, data: bytes) -> None:
+        blob = Bytes(Digest.of(data), len(data), lambda: io.BytesIO(data), parcel.place)
+        if not content.has_blob(self._session, parcel.repository, blob.digest):
+            uploads.send(self._session, parcel.repository, blob)
+
+    def _tell(self, count: int) -> None:
+        with self._mutex:
+            self._done += count
+            if not self._dry and count:
+                self._reporter.progress("upload", self._done, self._total, "B")
+
+
+def media_type(image: Image) -> str:
+    """What a manifest says that it is ("Pushing Manifests")."""
+    try:
+        return str(oci.parse(image.manifest).get("mediaType") or oci.MANIFEST)
+    except (ValueError, AttributeError):
+        return oci.MANIFEST
+
+
+def _artifact(parcel: Parcel, note: str, subject: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The manifest of something that refers to an image, and its descriptor (image-spec, "Guidelines for Artifact Usage")."""
+    data, kind = parcel.beside[note], ARTIFACTS[note]
+    digest = Digest.of(data)
+    notes = {**(parcel.notes if note == oci_layout.LOCK else {}), note: digest}
+    manifest = oci.dump(
+        {
+            "schemaVersion": 2,
+            "mediaType": oci.MANIFEST,
+            "artifactType": kind,
+            "config": {"mediaType": _EMPTY_TYPE, "digest": Digest.of(_EMPTY), "size": len(_EMPTY)},
+            "layers": [{"mediaType": kind, "digest": digest, "size": len(data)}],
+            "subject": subject,
+            "annotations": notes,
+        }
+    )
+    descriptor = {
+        "mediaType": oci.MANIFEST, "digest": Digest.of(manifest), "size": len(manifest), "artifactType": kind,
+        "annotations": notes,
+    }  # fmt: skip
+    return descriptor, manifest
+
+
+def _blobs(parcel: Parcel) -> tuple[Bytes, ...]:
+    """What an image's manifest names, each once."""
+    image = parcel.image
+    found = {
+        image.config_digest: Bytes(
+            image.config_digest, len(image.config), lambda: io.BytesIO(image.config), parcel.place
+        )
+    }
+    for layer in image.layers:
+        found.setdefault(layer.digest, Bytes(layer.digest, layer.size, _opener(parcel, layer.digest), parcel.place))
+    return tuple(found.values())
+
+
+def _opener(parcel: Parcel, digest: Digest) -> Callable[[], BinaryIO]:
+    def opened() -> BinaryIO:
+        try:
+            return parcel.image.blobs.open(digest)
+        except KeyError:
+            raise ImageError(f"{parcel.place}: {digest} is missing", "build it again") from None
+
+    return opened
+
+
+def _named(manifest: bytes) -> frozenset[Digest]:
+    """The blobs that a manifest names, as far as it can be read."""
+    try:
+        data = oci.parse(manifest)
+        return frozenset(Digest.parse(one["digest"]) for one in (data["config"], *data["layers"]))
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def _other(session: Session, parcel: Parcel, found: Digest) -> RegistryError:
+    return RegistryError(
+        f"{_reference(session, parcel)} is there with other content: {found} there, {parcel.image.digest} here",
+        hint="a release never gets another content; `imgbuild diff` of both says what differs, `imgbuild lock` gives the "
+        "next revision to what has changed",
+    )  # fmt: skip
+
+
+def _failed(session: Session, parcel: Parcel, error: ImgbuildError) -> Sent:
+    return Sent(_reference(session, parcel), parcel.image.digest, "failed", error=error)
+
+
+def _reference(session: Session, parcel: Parcel) -> str:
+    return f"{session.host}/{parcel.repository}:{parcel.tag}"
+
+
+def _each(pool: ThreadPoolExecutor, function: Callable[[In], Out], items: Iterable[In]) -> list[Out | ImgbuildError]:
+    """What a function gives for each item, or its error."""
+
+    def one(item: In) -> Out | ImgbuildError:
+        try:
+            return function(item)
+        except ImgbuildError as error:
+            return error
+
+    return list(pool.map(one, items))

@@ -1,0 +1,302 @@
+"""``imgbuild publish``, and a registry as a place to read from: from the command line, against a real registry."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit import documents
+from tests.kit.distribution import Site
+from tests.kit.faulty_proxy import Fault, FaultyProxy
+from tests.kit.project import ROOT, Run, environment, running
+from tests.kit.registry import PASSWORD, USER, Registry, registry
+
+pytestmark = pytest.mark.integration
+SECOND = """\
+dsl: 1
+component: second
+summary: another application
+version: "1.2.3"
+images:
+  second:
+    summary: it stands on the same base
+    extends: tiny ^1.0
+    packages: {apt: [app]}
+    users: {app: {uid: 8000}}
+    run: {command: [app], user: app}
+"""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Registry]:
+    """A registry without TLS and password."""
+    with registry(tmp_path / "plain") as made:
+        yield made
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[Registry]:
+    """A registry with both."""
+    with registry(tmp_path / "secure", secure=True) as made:
+        yield made
+
+
+@pytest.fixture
+def two(site: Site) -> Site:
+    """A site with two components, built."""
+    site.write({"repos/second/component.yaml": SECOND})
+    site.works("lock", "second")
+    site.works("build", "--all")
+    return site
+
+
+def publish(site: Site, *words: str, code: int = 0) -> Run:
+    result = site.run("publish", *words, "--json")
+    assert result.code == code, result.errors + result.output
+    return result
+
+
+def test_releases_go_to_a_registry(two: Site, plain: Registry) -> None:
+    to = ("--registry", f"{plain.host}/team/x")
+    planned = publish(two, *to, "--dry-run").json
+    assert planned["dry_run"]
+    assert plain.tags("team/x/app") == {}
+    sent = publish(two, *to).json["images"]
+    assert [(one["image"], one["status"]) for one in sent] == [
+        ("app:1-r1", "published"),
+        ("second:1.2.3-r1", "published"),
+    ]
+    told = [{key: one[key] for key in ("layers_sent", "layers_mounted", "bytes", "tags")} for one in sent]
+    assert told == [
+        {key: one[key] for key in ("layers_sent", "layers_mounted", "bytes", "tags")} for one in planned["images"]
+    ]
+    assert sent[1]["layers_mounted"] > 0
+    assert sent[1]["tags"] == ["1.2.3-r1", "1.2.3", "1.2", "1"]
+    assert sent[0]["reference"] == f"{plain.host}/team/x/app:1-r1"
+    assert plain.tags("team/x/app")["1-r1"] == sent[0]["digest"]
+    for name in ("app", "second"):
+        plain.require_whole(f"team/x/{name}")
+    again = publish(two, *to)
+    assert [(one["status"], one["bytes"], one["tags"]) for one in again.json["images"]] == [("there", 0, [])] * 2
+    assert publish(two, "second", *to, "--latest").json["images"][0]["tags"] == ["latest"]
+
+
+def test_a_registry_is_a_place_like_others(two: Site, plain: Registry) -> None:
+    two.works("publish", "--registry", f"{plain.host}/team")
+    place = f"registry:{plain.host}/team"
+    inspected = two.works("inspect", f"{place}/app", "--json", cache=two.empty_cache()).json
+    assert inspected["name"] == f"{place}/app:1-r1"
+    assert inspected["layers"] == two.works("inspect", "app", "--json").json["layers"]
+    assert two.run("diff", f"{place}/app:1", "oci:out:app", "--files").code == 0
+    assert two.works("validate", f"{place}/", "--json").json == {
+        f"{place}/app:1-r1": [],
+        f"{place}/second:1.2.3-r1": [],
+    }
+    assert two.works("sbom", f"{place}/app").output == two.works("sbom", "app").output
+    found = two.works("find", "app", f"{place}/", "--json").json["found"]
+    assert [(one["image"], one["definition"], one["why"]) for one in found] == [
+        (f"{place}/app:1-r1", "app", "asked for"), (f"{place}/second:1.2.3-r1", "second", "asked for"),
+    ]  # fmt: skip
+    running_ = two.folder / "running"
+    running_.write_text(f"image: {plain.host}/team/app:1-r1\n")
+    assert len(two.works("find", "app", f"{place}/", "--releases", str(running_), "--json").json["found"]) == 1
+
+
+def test_only_what_the_lock_says_is_published(site: Site, plain: Registry) -> None:
+    site.edit("imgbuild.yaml", "workspace: site", f"workspace: site\nregistry: {plain.host}/team")
+    site.build()
+    site.works("publish")
+    site.edit("repos/app/component.yaml", "user: app", "user: app, env: {A: b}")
+    site.works("lock", "app")
+    result = publish(site, "app", code=1)
+    assert (
+        result.json["images"][0]["message"]
+        == "app:1-r2: out does not have what the lock says: its newest there is 1-r1"
+    )
+    assert result.json["images"][0]["hint"] == "run `imgbuild build app/app`"
+    site.build()
+    (sent,) = publish(site).json["images"]
+    assert (sent["image"], sent["tags"], sent["layers_sent"]) == ("app:1-r2", ["1-r2", "1"], 0)
+    # Somebody has made r2 of something else, and wants to publish that as well.
+    lock = site.folder / "repos/app/lock.yaml"
+    lock.write_text(re.sub(r'("app", "1", 2, ")[0-9a-f]{8}', r"\g<1>00000000", lock.read_text()))
+    assert "of another content than the lock says" in publish(site, code=1).output
+
+
+def test_a_release_is_never_overwritten(site: Site, plain: Registry) -> None:
+    first = site.build()["app"]
+    site.works("publish", "--registry", plain.host)
+    site.edit("repos/app/component.yaml", "user: app", "user: app, env: {A: b}")
+    (site.folder / "repos/app/lock.yaml").unlink()
+    site.works("lock", "app")
+    second = site.build()["app"]
+    assert second != first
+    result = publish(site, "--registry", plain.host, code=1)
+    message = result.json["images"][0]["message"]
+    assert first in message
+    assert second in message
+    assert plain.tags("app") == {"1-r1": first, "1": first} | {
+        tag: digest for tag, digest in plain.tags("app").items() if tag.startswith("sha256-")
+    }
+
+
+def test_a_dev_build_moves_nothing_else(site: Site, plain: Registry) -> None:
+    site.repo.add("lib", "1", files={"usr/lib/lib.so": "lib 1\n"})
+    site.repo.add("app", "2", depends="lib", files={"usr/bin/app": "#!/bin/sh\n"})
+    site.repo.publish()
+    site.lock_elsewhere()
+    site.repo.vanish("lib", "1")
+    site.repo.add("lib", "2")
+    site.repo.publish()
+    site.build()
+    result = publish(site, "--registry", plain.host)
+    assert result.json["images"][0]["tags"] == ["2-dev"]
+    assert "warning: oci:out:app:2-dev is a -dev build" in result.errors
+    assert [tag for tag in plain.tags("app") if not tag.startswith("sha256-")] == ["2-dev"]
+
+
+def test_what_is_attested_goes_along(site: Site, plain: Registry) -> None:
+    site.works("build", "app", "--attest")
+    (sent,) = publish(site, "--registry", plain.host).json["images"]
+    assert sorted(sent["attached"]) == [
+        "org.imgbuild.lock", "org.imgbuild.provenance", "org.imgbuild.sbom.cyclonedx", "org.imgbuild.sbom.spdx",
+    ]  # fmt: skip
+    there = site.works("provenance", f"registry:{plain.host}/app", cache=site.empty_cache()).output
+    assert there == site.works("provenance", "app").output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no registry is named"),
+        (("--registry", "nowhere"), "'nowhere' is no registry's host"),
+        (("--registry", f"{USER}:{PASSWORD}@registry.example"), "no user or password in it"),
+        (("--registry", "registry.example/app:1"), "names an image"),
+        (("--registry", "registry.example", "--from", "docker:"), "is no OCI layout"),
+        (("--registry", "registry.example", "--from", "oci:none"), "is no OCI layout"),
+        (("--registry", "registry.example", "nothing"), "nothing"),
+    ],
+)
+def test_wrong_input(site: Site, words: tuple[str, ...], said: str) -> None:
+    site.build()
+    result = site.run("publish", *words)
+    assert result.code == 2, result.errors
+    assert said in result.errors
+    assert PASSWORD not in result.errors
+    assert "Traceback" not in result.errors
+
+
+def test_no_word_of_a_password(site: Site, secure: Registry, tmp_path: Path) -> None:
+    """Neither in what is said, however much is asked for, nor in what the store keeps, nor in the list of processes."""
+    site.build()
+    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps({"auths": {secure.host: {"username": USER, "password": PASSWORD + "x"}}}))
+    said = []
+    for env in (secure.environment, {**secure.environment, "REGISTRY_AUTH_FILE": str(wrong)}):
+        for words in (("publish", "-v"), ("publish", "--json")):
+            result = site.run(*words, "--registry", f"{secure.host}/team", env=env)
+            said.append(result.output + result.errors)
+            assert result.code == (0 if env is secure.environment else 1), said[-1]
+        result = site.run("inspect", f"registry:{secure.host}/team/app", "-v", env=env)
+        said.append(result.output + result.errors)
+    listed = ""
+    with running("publish", "--registry", f"{secure.host}/other", cache=site.cache, cwd=site.folder,
+                 env={**site.env, **secure.environment}) as started:  # fmt: skip
+        for _ in range(40):
+            listed += subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+        assert started.end().code == 0
+    assert "refuses the login" in said[-1]
+    assert secure.host in listed
+    for text in (*said, listed):
+        assert PASSWORD not in text
+        assert token not in text
+    kept = subprocess.run(
+        ["grep", "-rlE", f"{PASSWORD}|{token}", site.cache, site.folder], capture_output=True, text=True, check=False
+    )
+    assert kept.stdout == ""
+
+
+def test_a_registry_that_fails_is_named(site: Site, plain: Registry) -> None:
+    site.build()
+    with FaultyProxy(plain.port) as proxy:
+        proxy.spoil("PUT", "/blobs/uploads/", Fault(status=403), times=100)
+        result = site.run("publish", "--registry", proxy.host)
+        assert result.code == 1
+        assert "answers 403" in result.errors
+        assert "Traceback" not in result.errors
+        proxy.mend()
+        proxy.spoil("*", "/v2/app", Fault(status=429, headers={"Retry-After": "0"}), times=3)
+        result = site.works("publish", "--registry", proxy.host)
+        assert "again in 0 s" in result.errors
+    plain.require_whole("app")
+
+
+def test_the_guide_is_followed(two: Site, plain: Registry) -> None:
+    """docs/publish.md, with this registry in place of the one that it names, and our components in place of its own."""
+    text = (ROOT / "docs/publish.md").read_text()
+    script = "\n".join(documents.BLOCK.findall(text))
+    for name, ours in (
+        ("registry.example:5000", plain.host),
+        ("nova-api", "app"),
+        ("nova", "app"),
+        ("keystone", "second"),
+    ):
+        script = script.replace(name, ours)
+    shim = two.folder.parent / "bin"
+    shim.mkdir()
+    (shim / "imgbuild").write_text(f'#!/bin/sh\nexec {sys.executable} -m builder.cli.main "$@"\n')
+    (shim / "imgbuild").chmod(0o755)
+    env = environment(two.cache, {**two.env, "PATH": f"{shim}:{os.environ['PATH']}"})
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=two.folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert {"1-r1", "1"} <= plain.tags("openstack/app").keys()
+
+
+def test_an_empty_runner_takes_layers_from_there(two: Site, plain: Registry) -> None:
+    """Nothing but git and the registry: no package is fetched, and every image is the same."""
+    digests = two.build("app", "second")
+    two.works("build", "--all")
+    two.works("publish", "--registry", f"{plain.host}/team")
+    two.repo.folder.rename(two.repo.folder.with_name("gone"))
+    result = two.run("build", "--all", "--locked", "--to", "oci:other", "--json", "--reuse", f"{plain.host}/team",
+                     cache=two.empty_cache())  # fmt: skip
+    assert result.code == 0, result.errors
+    assert {one["image"]: one["digest"] for one in result.json["images"]} == digests
+    found = re.search(r"(\d+) of them are there: (\d+) bytes", result.errors)
+    assert found
+    layers = {layer.digest: layer.size for name in ("app", "second") for layer in two.image(name).layers}
+    assert (int(found[1]), int(found[2])) == (len(layers), sum(layers.values()))
+
+
+def test_a_registry_that_does_not_answer_is_done_without(site: Site) -> None:
+    digests = site.build()
+    site.edit("imgbuild.yaml", "workspace: site", "workspace: site\nregistry: 127.0.0.1:1/team")
+    cache = site.empty_cache()
+    result = site.run("build", "app", "--locked", "--to", "oci:other", "--json", cache=cache)
+    assert result.code == 0, result.errors
+    assert {one["image"]: one["digest"] for one in result.json["images"]} == digests
+    assert "warning: no layers from there: 127.0.0.1:1: " in result.errors
+
+
+def test_a_layer_that_is_other_there_is_made_here(site: Site, plain: Registry) -> None:
+    digests = site.build()
+    site.works("publish", "--registry", plain.host)
+    layer = site.image().layers[0]
+    with FaultyProxy(plain.port) as proxy:
+        proxy.spoil("GET", f"/blobs/{layer.digest}", Fault(spoil=True), times=100)
+        result = site.run("build", "app", "--locked", "--to", "oci:other", "--json", "--reuse", proxy.host,
+                          cache=site.empty_cache())  # fmt: skip
+    assert result.code == 0, result.errors
+    assert {one["image"]: one["digest"] for one in result.json["images"]} == digests
+    assert f"what it gives for {layer.digest}" in result.errors
