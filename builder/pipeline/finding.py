@@ -187,8 +187,7 @@ def _images(places: Sequence[str], store: Store) -> Mapping[tuple[str, str], tup
     """The releases of each image in each stream, oldest first."""
     found: dict[tuple[str, str], list[StoredImage]] = {}
     for place in places:
-        for name in transports.releases(place, store):
-            (stored,) = transports.read_chosen(name, store)
+        for stored in transports.read_releases(place, store):
             tagged = naming.tagged(stored.name)
             found.setdefault((tagged.rpartition(":")[0], naming.stream(tagged)), []).append(stored)
     return {

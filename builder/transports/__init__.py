@@ -192,6 +192,18 @@ def read_chosen(text: str, store: Store, *, anew: bool = False) -> Iterator[Stor
         yield _read(place, prefix, name)
 
 
+def read_releases(text: str, store: Store) -> Iterator[StoredImage]:
+    """All that fits, oldest first.
+
+    Raises:
+        UsageError: there is none.
+        ImageError: the place is damaged.
+    """
+    place, prefix, asked = _place(text, store)
+    for name in _names(text, place, asked):
+        yield _read(place, prefix, name)
+
+
 def releases(text: str, store: Store) -> tuple[str, ...]:
     """What fits, as it is called on the command line, oldest first.
 

@@ -6,8 +6,10 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -237,6 +239,42 @@ def test_a_registry_that_fails_is_named(site: Site, plain: Registry) -> None:
         proxy.spoil("*", "/v2/app", Fault(status=429, headers={"Retry-After": "0"}), times=3)
         result = site.works("publish", "--registry", proxy.host)
         assert "again in 0 s" in result.errors
+    plain.require_whole("app")
+
+
+def test_without_tls_only_where_that_is_said(site: Site, plain: Registry) -> None:
+    """A registry elsewhere, reached by a proxy, which a registry of this machine is not."""
+    site.build()
+    with FaultyProxy(plain.port) as proxy:
+        env = dict.fromkeys(("http_proxy", "https_proxy"), f"http://{proxy.host}")
+        result = site.run("publish", "--registry", "registry.test/team", env=env)
+        assert result.code == 1
+        assert [request for request in proxy.asked if request.method != "CONNECT"] == []
+        proxy.mend()
+        result = site.run("publish", "--registry", "registry.test/team", "--plain-http", env=env)
+        assert result.code == 0, result.errors
+        assert {request.headers["host"] for request in proxy.asked} == {"registry.test"}
+        result = site.run("inspect", "registry:http://registry.test/team/app", "--json", env=env)
+        assert result.json["name"] == "registry:http://registry.test/team/app:1-r1"
+        proxy.mend()
+        site.works("publish", "--registry", f"http://{plain.host}/team")
+        assert proxy.asked == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_while_sending(site: Site, plain: Registry, number: signal.Signals, code: int) -> None:
+    site.build()
+    with FaultyProxy(plain.port) as proxy:
+        proxy.spoil("PUT", "/blobs/uploads/", Fault(pause=5), times=1000)
+        with running("publish", "--registry", proxy.host, cache=site.cache, cwd=site.folder, env=site.env) as started:
+            started.until(lambda: proxy.count("PUT") > 0)
+            started.signal(number)
+            since = time.monotonic()
+            assert started.end().code == code
+            assert time.monotonic() - since < 3
+            assert started.left_over() == {}
+    assert plain.tags("app") == {}
+    site.works("publish", "--registry", plain.host)
     plain.require_whole("app")
 
 

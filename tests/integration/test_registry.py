@@ -250,6 +250,19 @@ def test_what_lies_beside_an_image_refers_to_it(plain: Registry, store: Store, t
     plain.require_whole(f"{team}/web")
 
 
+def test_a_registry_that_lists_what_refers_to_an_image(
+    plain: Registry, proxy: FaultyProxy, store: Store, team: str, tmp_path: Path
+) -> None:
+    proxy.referrers = []
+    beside = {oci_layout.LOCK: b"locks: []\n", oci_layout.SPDX: b"{}", oci_layout.PROVENANCE: b"[]"}
+    one = parcel(random_image(store, layers=1, seed=1), f"{team}/web", beside=beside)
+    assert set(send(proxy.host, one)[0].attached) == set(beside)
+    assert list(plain.tags(f"{team}/web")) == ["1.0-r1"]
+    stored = transports.read_stored(f"registry:{proxy.host}/{team}/web", Store(tmp_path / "other"))
+    assert {note: stored.beside(note) for note in beside} == beside
+    assert send(proxy.host, one)[0].attached == ()
+
+
 def test_lists_are_read_to_their_end(plain: Registry, store: Store, team: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "PAGE", 2)
     image = random_image(store, layers=1, seed=1)

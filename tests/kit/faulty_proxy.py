@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import re
@@ -70,11 +71,19 @@ class Asked:
 
 
 class FaultyProxy:
-    """A proxy in front of a registry without TLS while the ``with`` block runs."""
+    """A proxy in front of a registry without TLS while the ``with`` block runs.
+
+    Attributes:
+        asked: the requests, in order.
+        scopes: what tokens were asked for.
+        referrers: if it is a list, it plays the API of that name, which docker-registry does not have, and remembers
+            manifests with a subject; each page has one.
+    """
 
     def __init__(self, port: int, tokens: Tokens | None = None) -> None:
         self.asked: list[Asked] = []
         self.scopes: list[tuple[str, ...]] = []
+        self.referrers: list[dict[str, Any]] | None = None
         self._behind, self._tokens = port, tokens
         self._lives: dict[str, int] = {}
         self._faults: list[tuple[str, re.Pattern[str], Fault, list[int]]] = []
@@ -143,12 +152,18 @@ def _handler(owner: FaultyProxy) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do(self) -> None:
+            if self.path.startswith("http://"):
+                # We are a proxy that somebody has been told of.
+                self.path = "/" + self.path.removeprefix("http://").partition("/")[2]
             parts = urlsplit(self.path)
             size = int(self.headers.get("Content-Length") or 0)
             headers = {name.lower(): value for name, value in self.headers.items()}
             owner.asked.append(Asked(self.command, self.path, size, headers))
             if parts.path == "/token":
                 self._token(parts.query)
+                return
+            if owner.referrers is not None and "/referrers/" in parts.path:
+                self._referrers(parts.path.rpartition("/")[2], parts.query)
                 return
             fault = owner._fault(self.command, self.path)
             time.sleep(fault.pause)
@@ -174,7 +189,7 @@ def _handler(owner: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                         behind.putheader(name, value)
                 behind.endheaders()
                 left = size if fault.reset_after is None else min(size, fault.reset_after)
-                spoil = fault.spoil_request
+                spoil, sent = fault.spoil_request, bytearray()
                 while left:
                     piece = self.rfile.read(min(_PIECE, left))
                     if not piece:
@@ -183,6 +198,8 @@ def _handler(owner: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                     if spoil:
                         piece, spoil = bytes([piece[0] ^ 1]) + piece[1:], False
                     behind.send(piece)
+                    if "/manifests/" in self.path:
+                        sent += piece
                 if fault.reset_after is not None:
                     self._reset()
                     return
@@ -193,7 +210,25 @@ def _handler(owner: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                     return
                 if fault.spoil and body:
                     body = bytes([body[0] ^ 1]) + body[1:]
-                self._answer(answer.status, dict(answer.getheaders()), body, fault.cut)
+                more = self._subject(bytes(sent)) if answer.status == 201 and sent else {}
+                self._answer(answer.status, {**dict(answer.getheaders()), **more}, body, fault.cut)
+
+        def _subject(self, manifest: bytes) -> dict[str, str]:
+            subject = json.loads(manifest).get("subject")
+            if owner.referrers is None or not subject:
+                return {}
+            owner.referrers.append(json.loads(manifest) | {"digest": f"sha256:{hashlib.sha256(manifest).hexdigest()}"})
+            return {"OCI-Subject": subject["digest"]}
+
+        def _referrers(self, digest: str, query: str) -> None:
+            assert owner.referrers is not None
+            fit = [one for one in owner.referrers if one["subject"]["digest"] == digest]
+            page = int(query.partition("page=")[2] or 0)
+            index = {"schemaVersion": 2, "manifests": fit[page : page + 1]}
+            following = (
+                {"Link": f'<{urlsplit(self.path).path}?page={page + 1}>; rel="next"'} if page + 1 < len(fit) else {}
+            )
+            self._answer(200, following, json.dumps(index).encode())
 
         def _token(self, query: str) -> None:
             token = owner._give_token(self.headers.get("Authorization", ""), query)
