@@ -5,6 +5,7 @@ ImgbuildError (dsl.errors)
 ├── UsageError                a command was asked for something that is not there (2)
 ├── ResolveError              packages cannot be resolved
 │   ├── Unsatisfiable         the solver found no answer; carries the chain
+│   │   └── PackageHeld       what it would need is held back by a decision
 │   ├── PackageGone           a locked package cannot be had any more
 │   └── SourceError           a source is unsigned, expired, tampered with or broken
 ├── StaleLock                 a lock does not fit its definition any more
@@ -50,6 +51,10 @@ class Unsatisfiable(ResolveError):
     def __init__(self, message: str, chain: tuple[str, ...], hint: str = "") -> None:
         super().__init__(message, hint)
         self.chain = chain
+
+
+class PackageHeld(Unsatisfiable):
+    code = "held"
 
 
 class PackageGone(ResolveError):

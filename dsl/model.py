@@ -593,6 +593,12 @@ class Workspace(Node, frozen=True, kw_only=True):
     """Further places of packages, asked before the mirror: folders (from the workspace) or HTTP addresses in which a file's name is its sha256."""
     feeds: tuple[Line, ...] = ()
     """Where advisories come from: addresses, files or folders (from the workspace), in the form of Debian's security tracker or of OSV. Debian's tracker if not given."""
+    vex: tuple[Line, ...] = ()
+    """What others say of flaws in their products: addresses, files or folders (from the workspace) of OpenVEX documents."""
+    epss: Line | None = None
+    """How likely flaws are used: FIRST's `epss_scores-current.csv.gz`, an address or a file (from the workspace)."""
+    kev: Line | None = None
+    """Which flaws are known to be used: CISA's `known_exploited_vulnerabilities.json`, an address or a file (from the workspace)."""
     netrc: RelativePath | None = None
     """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
     registry: Line | None = None

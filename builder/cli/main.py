@@ -43,6 +43,7 @@ COMMANDS = {
     "show": "Print a definition as it is after overlays.",
     "validate": "Recompute every digest and size of an image.",
     "why": "Explain why a package is in an image.",
+    "withdraw": "Take a release with a bad fix back.",
 }
 """Every command and its line of help; its module is loaded when it runs, so that ``--help`` is quick."""
 

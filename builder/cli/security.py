@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from builder.cli import output
 from builder.cli.options import Common, common, jobs_option, targets
 from builder.model.advisory import SEVERITIES
+from builder.model.decision import JUSTIFICATIONS
+
+if TYPE_CHECKING:
+    from builder.pipeline.securing import Finding
+    from builder.security.exploits import Exploits
+    from dsl.catalog import Catalog
 
 
 @click.group("security")
@@ -27,12 +35,15 @@ offline_option = click.option("--offline", is_flag=True, help="Ask no address: t
 @click.argument("targets", nargs=-1, shell_complete=targets)
 @click.option("--severity", type=click.Choice(SEVERITIES), help="Only of this severity and graver, or of none.")
 @click.option("--fixable", is_flag=True, help="Only what a fix is there for.")
+@click.option("--epss", metavar="PLACE", help="Show how likely each is used, by FIRST's CSV.")
+@click.option("--kev", metavar="PLACE", help="Show since when each is known to be used, by CISA's catalogue.")
 @feeds_option
 @offline_option
 @common
 def status(
-    common: Common, targets: tuple[str, ...], severity: str | None, fixable: bool, feeds: tuple[str, ...], offline: bool
-) -> int:
+    common: Common, targets: tuple[str, ...], severity: str | None, fixable: bool, epss: str | None, kev: str | None,
+    feeds: tuple[str, ...], offline: bool,
+) -> int:  # fmt: skip
     """Show the open advisories of images by their locks: package, layer, why it is there, fixed in which version.
 
     A feed speaks of Debian's own suites, or of PyPI. Packages from elsewhere are counted as unknown, never as fixed.
@@ -49,15 +60,19 @@ def status(
     from builder.pipeline.edges import Edges
 
     catalog = common.catalog()
-    told = securing.read_feeds(catalog, feeds, Edges(common.store(), common.reporter()), offline=offline)
+    edges = Edges(common.store(), common.reporter())
+    told = securing.read_feeds(catalog, feeds, edges, offline=offline)
+    known = securing.read_exploits(catalog, epss, kev, edges, offline=offline)
     found = securing.status(catalog, targets, told)
+    _tell_over(common, catalog)
     shown = securing.at_least(found.open, severity) if severity else found.open
     shown = tuple(one for one in shown if one.state == State.FIXABLE) if fixable else shown
     if common.json:
         output.print_json(
             {
                 "feeds": [feed.name for feed in told],
-                "open": [one.data() for one in shown],
+                "open": [{**one.data(), **_use(known, one)} for one in shown],
+                "decided": [one.data() for one in found.decided],
                 "fixed": sum(one.state == State.FIXED for one in found.findings),
                 "unknown": [
                     {"definition": x.definition, "origin": x.origin, "packages": x.count} for x in found.unknown
@@ -67,21 +82,50 @@ def status(
         return 3 if shown else 0
     rows = [
         (
-            one.advisory.id, one.advisory.severity, one.advisory.fixed or f"none yet ({one.advisory.waiting or 'open'})",
+            one.advisory.id, one.advisory.severity, *(str(x or "") for x in _use(known, one).values()), one.advisory.fixed or f"none yet ({one.advisory.waiting or 'open'})",
             f"{one.advisory.source} {one.version}", f"{one.definition}/{one.layer}", one.why,
             one.images[0] if len(one.images) == 1 else f"{len(one.images)} images",
         )
         for one in shown
     ]  # fmt: skip
     if rows:
-        print(output.table(rows, ("ADVISORY", "SEVERITY", "FIXED IN", "PACKAGE", "LAYER", "WHY", "IN")))
+        use = [name.upper() for name in _use(known, shown[0])]
+        print(output.table(rows, ("ADVISORY", "SEVERITY", *use, "FIXED IN", "PACKAGE", "LAYER", "WHY", "IN")))
     fixable_count = sum(one.state == State.FIXABLE for one in shown)
+    for line in dict.fromkeys(line for one in shown for line in (one.hold, _noted(one)) if line):
+        print(f"- {line}")
     print(
-        f"{len(shown)} open, {fixable_count} of them with a fix; {sum(x.count for x in found.unknown)} packages of which no feed speaks"
+        f"{len(shown)} open, {fixable_count} of them with a fix; {len(found.decided)} not affected by decision; "
+        f"{sum(x.count for x in found.unknown)} packages of which no feed speaks"
     )
+    for line in dict.fromkeys(map(_noted, found.decided)):
+        common.reporter().detail(line)
     for one_ in found.unknown:
         common.reporter().note(f"{one_.definition}: {one_.count} packages from {one_.origin}")
     return 3 if shown else 0
+
+
+def _use(known: Exploits, one: Finding) -> dict[str, float | str | None]:
+    """What is known of a flaw's use, if such files were read."""
+    names = (one.advisory.id, *one.advisory.aliases)
+    return {
+        **({"epss": known.likely(names)} if known.epss else {}),
+        **({"kev": known.used_since(names)} if known.kev else {}),
+    }
+
+
+def _noted(one: Finding) -> str:
+    return f"{one.advisory.id} in {one.advisory.source}: {one.state}: {one.decision}" if one.decision else ""
+
+
+def _tell_over(common: Common, catalog: Catalog) -> None:
+    """Say which holds have ended."""
+    from builder.pipeline import decisions
+
+    day = decisions.today()
+    for hold in decisions.all_holds(catalog):
+        if hold.over(day):
+            common.reporter().warn(f"this is over and counts no more: {hold.told}")
 
 
 @command.command("explain")
@@ -90,7 +134,8 @@ def status(
 @offline_option
 @common
 def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) -> int:
-    """Tell what feeds say of an advisory or a source package, and how every image of the workspace stands to it.
+    """Tell what feeds say of an advisory or a source package, how every image of the workspace stands to it, and what
+    was decided about it.
 
     It ends with 3 if an image is affected.
 
@@ -101,26 +146,34 @@ def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) ->
     """
     from builder.errors import UsageError
     from builder.model.advisory import OPEN
-    from builder.pipeline import securing
+    from builder.pipeline import decisions, securing
     from builder.pipeline.edges import Edges
 
     catalog = common.catalog()
     told = securing.read_feeds(catalog, feeds, Edges(common.store(), common.reporter()), offline=offline)
     said = [a for feed in told for a in feed.advisories if what in (a.id, a.source, *a.aliases)]
-    if not said:
+    held = [one for one in decisions.all_holds(catalog) if one.package in {what, *(a.source for a in said)}]
+    day = decisions.today()
+    if not said and not held:
         raise UsageError(f"no feed speaks of {what}", f"read were: {', '.join(feed.name for feed in told) or 'none'}")
     found = [one for one in securing.status(catalog, (), told).findings if one.advisory in said]
     if common.json:
-        output.print_json({"findings": [one.data() for one in found]})
+        holds = [{**asdict(one), "over": one.over(day)} for one in held]
+        output.print_json({"findings": [one.data() for one in found], "holds": holds})
         return 3 if any(one.state in OPEN for one in found) else 0
     rows = [(a.id, a.source, a.suite, a.fixed or "none yet", a.severity, a.waiting or a.summary[:60]) for a in said]
-    print(output.table(rows, ("ADVISORY", "SOURCE", "SUITE", "FIXED IN", "SEVERITY", "")))
+    if rows:
+        print(output.table(rows, ("ADVISORY", "SOURCE", "SUITE", "FIXED IN", "SEVERITY", "")))
+    for hold in held:
+        print(f"{'over: ' if hold.over(day) else ''}{hold.told}")
     for one in found:
         print(
             f"\n{one.advisory.id}: {one.state}: {one.package} {one.version}, layer {one.definition}/{one.layer} ({one.why})"
         )
         print(f"  in {', '.join(one.images)}")
-    if not found:
+        if one.decision:
+            print(f"  {one.decision}")
+    if not found and said:
         print("\nno image here has that package")
     return 3 if any(one.state in OPEN for one in found) else 0
 
@@ -142,7 +195,7 @@ def update(
     """Move exactly the packages that have a fix, in whichever locks hold them, and build what that changes.
 
     What has a fix is what the feeds say, and whatever is newer in a security suite. All other packages stay at their
-    locked versions, even where the mirror has newer ones; only what a fix itself needs comes along. Layers that did not
+    locked versions, even where the mirror has newer ones, and so does what is held; only what a fix itself needs comes along. Layers that did not
     change are the same ones as before. Every image that stands on a changed lock gets its next revision. What cannot
     move is told, and keeps nothing else from moving: then it ends with 1.
 
@@ -158,6 +211,7 @@ def update(
     edges = Edges(common.store(), common.reporter(), jobs)
     catalog = common.catalog()
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)
+    _tell_over(common, catalog)
     moving = updating.sources(catalog, targets, told, only, edges)
     found = updating.update(catalog, targets, moving, told, destination, edges, dry_run=dry_run)
     text = updating.markdown(found)
@@ -171,3 +225,102 @@ def update(
         if one.error:
             output.error(one.error, json_wanted=False)
     return 1 if found.failed or any(one.error for one in found.built) else 0
+
+
+@command.command("ignore")
+@click.argument("what", metavar="CVE|DSA")
+@click.argument("targets", nargs=-1, shell_complete=targets)
+@click.option("--package", "packages", multiple=True, metavar="NAME", help="Only in this package.")
+@click.option("--because", default="", metavar="TEXT", help="Why it does not matter.")
+@click.option("--until", default="", metavar="DAY", help="The last day on which that holds: 2026-12-31.")
+@click.option("--justification", type=click.Choice(JUSTIFICATIONS), help="The same for machines, in OpenVEX's words.")
+@click.option("--undo", is_flag=True, help="Take the decision back.")
+@feeds_option
+@offline_option
+@common
+def ignore(
+    common: Common, what: str, targets: tuple[str, ...], packages: tuple[str, ...], because: str, until: str,
+    justification: str | None, undo: bool, feeds: tuple[str, ...], offline: bool,
+) -> int:  # fmt: skip
+    """Decide that a flaw does not matter here, for a reason and for a time: in the named images, or in all.
+
+    It is kept as OpenVEX in security/vex.openvex.json, which is reviewed and committed as any other change, and which
+    scanners read as well. The flaw counts as open again when the time is over.
+
+    \b
+    Examples:
+      imgbuild security ignore CVE-2026-1234 --because "no user can reach it" --until 2026-12-31
+      imgbuild security ignore CVE-2026-1234 nova-api --package perl --because "never called" \\
+        --justification vulnerable_code_not_in_execute_path --until 2026-12-31
+      imgbuild security ignore CVE-2026-1234 --undo
+    """
+    from builder.model.advisory import OPEN, State
+    from builder.pipeline import deciding, securing
+    from builder.pipeline.edges import Edges
+
+    catalog = common.catalog()
+    if undo:
+        count = deciding.unignore(catalog, what, targets, packages)
+        if common.json:
+            output.print_json({"undone": count})
+        else:
+            print(f"{what}: {count} {'decision' if count == 1 else 'decisions'} taken back")
+        return 0
+    if not because or not until:
+        raise click.UsageError("say --because TEXT and --until DAY, or --undo")
+    told = securing.read_feeds(catalog, feeds, Edges(common.store(), common.reporter()), offline=offline)
+    found = deciding.ignore(
+        catalog, what, targets, packages, told, because=because, until=until, justification=justification or ""
+    )
+    if common.json:
+        output.print_json({"findings": [one.data() for one in found]})
+        return 0
+    for one in found:
+        if one.state == State.DECIDED or one.state in OPEN:
+            print(f"{one.advisory.id}: {one.state} in {one.advisory.source} of {', '.join(one.images)}")
+    return 0
+
+
+@command.command("hold")
+@click.argument("package", required=False, metavar="PACKAGE[=VERSION]")
+@click.option("--because", default="", metavar="TEXT", help="Why it is not to move.")
+@click.option("--until", default="", metavar="DAY", help="The last day on which that holds: 2026-12-31.")
+@click.option("--undo", is_flag=True, help="Let it move again.")
+@common
+def hold(common: Common, package: str | None, because: str, until: str, undo: bool) -> int:
+    """Hold a package, for a reason and for a time; without one, list what is held.
+
+    All packages of its source stay at their locked versions in `security update` and `lock --update`; with =VERSION (of
+    the source) they may move, but never to that one. It is kept in security/holds.yaml, which is reviewed and committed
+    as any other change.
+
+    \b
+    Examples:
+      imgbuild security hold openssl --because "3.5.6 breaks our HSM" --until 2026-12-31
+      imgbuild security hold openssl=3.5.6-1~deb13u1 --because "it breaks our HSM" --until 2026-12-31
+      imgbuild security hold openssl --undo
+      imgbuild security hold
+    """
+    from builder.pipeline import deciding, decisions
+
+    catalog = common.catalog()
+    if package and undo:
+        shown = [deciding.release(catalog, package)]
+    elif package:
+        if not because or not until:
+            raise click.UsageError("say --because TEXT and --until DAY, or --undo")
+        shown = [deciding.hold(catalog, package, because, until)]
+    elif because or until or undo:
+        raise click.UsageError("say which package")
+    else:
+        shown = list(decisions.all_holds(catalog))
+    day = decisions.today()
+    if common.json:
+        output.print_json({"holds": [{**asdict(one), "over": one.over(day)} for one in shown]})
+        return 0
+    for one in shown:
+        before = "not any more: " if undo else "over: " if one.over(day) else ""
+        print(f"{before}{one.told}")
+    if not shown:
+        print("nothing is held")
+    return 0

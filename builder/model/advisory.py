@@ -49,6 +49,7 @@ class State(StrEnum):
     FIXABLE = "affected, fix available"
     WAITING = "affected, waiting"
     FIXED = "fixed"
+    DECIDED = "not affected, because"
     UNTOUCHED = "not affected"
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import StaleLock, of_system
+from builder.errors import StaleLock
 from builder.formats import lockfile
+from builder.model.decision import Hold
 from builder.model.lock import RULES, Artifact, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
 from builder.model.plan import ImagePlan
-from builder.pipeline import making, packages, reviewing, wheels
+from builder.pipeline import decisions, making, packages, reviewing, wheels
 from builder.pipeline.edges import Edges
 from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
@@ -19,13 +22,14 @@ from builder.plan.planner import Locked
 from builder.resolve import locking
 from builder.resolve.facts import fingerprint
 from builder.resolve.locking import LockDiff
-from builder.tools import files as files_
+from builder.tools import git
 from dsl.catalog import Catalog, Definition
 from dsl.errors import Problem
 
 if TYPE_CHECKING:
     from builder.resolve.apt import AptRoot
 
+_UNWRITTEN = "the lock cannot be written"
 Locks = Mapping[str, Lock]
 """Locks by the key of their definition."""
 
@@ -141,7 +145,8 @@ def check(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, str
 
 def lock(
     catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False,
-    only: frozenset[str] = frozenset(), write: bool = True,
+    only: frozenset[str] = frozenset(), write: bool = True, holds: tuple[Hold, ...] | None = None,
+    start: Locks | None = None, beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None = None,
 ) -> tuple[LockChange, ...]:  # fmt: skip
     """Lock what is selected, bottom-up, and write the lock files.
 
@@ -152,6 +157,9 @@ def lock(
         regroup: group their packages into layers anew.
         only: source packages of theirs that move, and nothing else but what these need.
         write: whether lock files are written; without it this is a trial.
+        holds: what does not move; those of the workspace if none are given.
+        start: locks that some definitions begin with in place of their own, by key.
+        beside: the texts of other files that are written with the lock files, all of them or none.
 
     Raises:
         StaleLock: a lock from elsewhere, which is never written, does not fit.
@@ -160,11 +168,13 @@ def lock(
     architecture = packages.architecture(catalog)
     old = read(selection.definitions, architecture)
     indexes = _Indexes(catalog, edges, old)
+    holds = decisions.holds_in_force(catalog) if holds is None else holds
+    start = start or {}
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
         before = old.get(definition.key)
-        moving = (update or regroup or bool(only)) and definition.key in selection.asked
+        moving = (update or regroup or bool(only) or definition.key in start) and definition.key in selection.asked
         reason = _misfit(catalog, definition, before, locks, architecture)
         if before is not None and reason is None and not moving:
             made = before
@@ -177,9 +187,11 @@ def lock(
             edges.reporter.step(f"locking {definition.title}")
             apt = indexes.of(definition)
             made = _locked(
-                catalog, definition, before, locks, apt, edges, update=update and moving, regroup=regroup and moving,
-                only=only if moving else frozenset(),
+                catalog, definition, start.get(definition.key, before), locks, apt, edges, update=update and moving,
+                regroup=regroup and moving, only=only if moving else frozenset(), holds=holds,
             )  # fmt: skip
+            if update and moving and before:
+                _tell_held(definition, made, holds, edges)
         if not definition.foreign:
             made = replace(made, text=reviewing.kept(definition, before))
         locks[definition.key] = made
@@ -188,10 +200,17 @@ def lock(
         changes.append(LockChange(definition.title, definition.lock_path, made, difference))
     if not write:
         return tuple(changes)
-    _write(catalog, selection, old, locks, edges)
+    _write(catalog, selection, old, locks, edges, beside)
     for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
         edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
     return tuple(changes)
+
+
+def _tell_held(definition: Definition, made: Lock, holds: tuple[Hold, ...], edges: Edges) -> None:
+    here = {package.source_package for package in made.packages}
+    for hold in holds:
+        if hold.package in here:
+            edges.reporter.note(f"{definition.title}: {hold.told}")
 
 
 def _new_sudo(selection: Selection, old: Locks, locks: Locks) -> tuple[Problem, ...]:
@@ -222,7 +241,8 @@ class _Indexes:
 
 def _locked(
     catalog: Catalog, definition: Definition, before: Lock | None, locks: Locks, apt: AptRoot, edges: Edges, *,
-    update: bool = False, regroup: bool = False, only: frozenset[str] = frozenset(), gone: frozenset[str] = frozenset(),
+    update: bool = False, regroup: bool = False, only: frozenset[str] = frozenset(), holds: tuple[Hold, ...] = (),
+    gone: frozenset[str] = frozenset(),
 ) -> Lock:  # fmt: skip
     """Resolve one definition on top of the locks below it.
 
@@ -232,7 +252,7 @@ def _locked(
     facts = packages.facts(catalog, definition, packages.architecture(catalog))
     below = tuple(locks[part.key] for part in definition.chain()[:-1])
     found = locking.resolve(
-        facts, below, before, apt, update=update, only=only, available=lambda p: p.sha256 not in gone
+        facts, below, before, apt, update=update, only=only, holds=holds, available=lambda p: p.sha256 not in gone
     )
     grouping = groups.grouping(found, before.grouping if before and not regroup else None, definition.kind)
     users, group_numbers = accounts.declared(definition.model, accounts.numbers(below))
@@ -257,7 +277,7 @@ def _locked(
     if before is not None and same:
         made = replace(made, users=before.users, groups=before.groups)
         # Newer dates of the indexes alone are no reason to write.
-        return before if replace(made, sources=before.sources, built=before.built) == before else made
+        return before if replace(made, sources=before.sources, built=before.built, text=before.text) == before else made
     return _learn(catalog, definition, {**locks, definition.key: made}, edges)
 
 
@@ -303,7 +323,10 @@ def _above(catalog: Catalog, definition: Definition) -> tuple[Lock, ...]:
     return tuple(read(standing, packages.architecture(catalog)).values())
 
 
-def _write(catalog: Catalog, selection: Selection, old: Locks, locks: Locks, edges: Edges) -> None:
+def _write(
+    catalog: Catalog, selection: Selection, old: Locks, locks: Locks, edges: Edges,
+    beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None,
+) -> None:  # fmt: skip
     files: dict[Path, LockFile] = {}
 
     def file(path: Path) -> LockFile:
@@ -322,22 +345,26 @@ def _write(catalog: Catalog, selection: Selection, old: Locks, locks: Locks, edg
         if image.foreign:
             continue
         known = file(image.lock_path)
-        revision = planner.revise(known.revisions, plans[image.key])
+        plan = plans[image.key]
+        goes_on = any((x.image, x.version) == (image.name, plan.version) for x in known.revisions)
+        revision = planner.revise(known.revisions, plan, 0 if goes_on else _used(image, plan.version))
         others_ = tuple(x for x in known.revisions if x.image != image.name)
         files[image.lock_path] = replace(known, revisions=(*others_, revision))
-    for path, changed in files.items():
-        write_file(path, changed)
+    texts = {path: lockfile.text(changed) for path, changed in files.items()}
+    decisions.write(catalog.root, {**texts, **(beside(files) if beside else {})}, _UNWRITTEN)
+
+
+def _used(image: Definition, version: str) -> int:
+    """The highest revision that a version of an image ever had, by what was committed."""
+    changes = git.history(image.lock_path.parent, [image.lock_path.name]) or ()
+    row = re.compile(rf"^- \[{re.escape(json.dumps(image.name))}, {re.escape(json.dumps(version))}, ([0-9]+),", re.M)
+    texts = git.texts(image.lock_path.parent, (change.blob for change in changes if change.blob))
+    return max((int(number) for _, text in texts for number in row.findall(text)), default=0)
 
 
 def write_file(path: Path, locks: LockFile) -> None:
     """Write a lock file if it says something new."""
-    text = lockfile.text(locks)
-    if not path.exists() or path.read_text() != text:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files_.write(path, text.encode())
-        except OSError as error:
-            raise of_system(error, "the lock cannot be written", str(path)) from None
+    decisions.write(path.parent, {path: lockfile.text(locks)}, _UNWRITTEN)
 
 
 def keep(definition: Definition, lock_: Lock) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from builder.errors import FeedError, FetchError
 from builder.model.advisory import OPEN, PYPI, SEVERITIES, Advisory, State
+from builder.model.decision import Hold, Statement
 from builder.model.lock import Lock, LockedPackage, LockedWheel
-from builder.pipeline import locking, packages, selection, wheels
+from builder.pipeline import decisions, locking, packages, selection, wheels
 from builder.pipeline.edges import Edges
 from builder.plan import groups
-from builder.security import feeds, judging
+from builder.security import exploits, feeds, judging, vex
+from builder.security.exploits import Exploits
 from builder.security.feeds import Feed
+from builder.security.vex import Subject
 from builder.tools import credentials, documents
 from dsl import model
 from dsl.catalog import Catalog, Definition
@@ -33,6 +36,8 @@ class Finding:
         layer: the group of packages that a fix replaces.
         images: all that stand on the definition.
         why: why the package is there: ``asked for``, or what needs it.
+        decision: what somebody says of it, and who; empty if nobody does.
+        hold: why it does not move, and until when; empty if it may.
     """
 
     advisory: Advisory
@@ -43,6 +48,8 @@ class Finding:
     layer: str
     images: tuple[str, ...]
     why: str
+    decision: str = ""
+    hold: str = ""
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -52,6 +59,7 @@ class Finding:
             "source": told.source, "fixed": told.fixed, "waiting": told.waiting, "published": told.published,
             "summary": told.summary, "feed": told.feed, "definition": self.definition, "package": self.package,
             "version": self.version, "layer": self.layer, "images": list(self.images), "why": self.why,
+            "decision": self.decision, "hold": self.hold,
         }  # fmt: skip
 
 
@@ -84,11 +92,20 @@ class Status:
         """What somebody has to do something about."""
         return tuple(one for one in self.findings if one.state in OPEN)
 
+    @property
+    def decided(self) -> tuple[Finding, ...]:
+        """What would be open, if nobody had said that it does not matter here."""
+        return tuple(one for one in self.findings if one.state == State.DECIDED)
+
 
 def read_feeds(catalog: Catalog, given: Iterable[str], edges: Edges, *, offline: bool = False) -> tuple[Feed, ...]:
-    """The feeds of the workspace, or those that are given. What cannot be had or read is told, and the rest is used."""
+    """The feeds of the workspace, or those that are given, and what others say of flaws in their products.
+
+    What cannot be had or read is told, and the rest is used.
+    """
     named = tuple(given)
     places = named or tuple(_from_root(catalog, place) for place in catalog.workspace.feeds) or (feeds.TRACKER,)
+    places = (*places, *(_from_root(catalog, place) for place in catalog.workspace.vex))
     logins = credentials.read(wheels.netrc(catalog))
     found = []
     for place in places:
@@ -106,6 +123,33 @@ def read_feeds(catalog: Catalog, given: Iterable[str], edges: Edges, *, offline:
     return tuple(found)
 
 
+def read_exploits(
+    catalog: Catalog, epss: str | None, kev: str | None, edges: Edges, *, offline: bool = False
+) -> Exploits:
+    """What is known of the use of flaws, by the files that are given, else by those of the workspace.
+
+    What cannot be had or read is told.
+    """
+    logins = credentials.read(wheels.netrc(catalog))
+    found = Exploits()
+    for given, own, parse in (
+        (epss, catalog.workspace.epss, exploits.epss),
+        (kev, catalog.workspace.kev, exploits.kev),
+    ):
+        place = given or (_from_root(catalog, own) if own else "")
+        try:
+            for document in documents.get(place, edges.store, logins, offline=offline) if place else ():
+                if document.warning:
+                    edges.reporter.warn(document.warning)
+                read = parse(document.name, document.data)
+                if read.broken:
+                    edges.reporter.warn(f"{document.name}: {read.broken} records cannot be read")
+                found = replace(found, epss={**found.epss, **read.epss}, kev={**found.kev, **read.kev})
+        except (FetchError, FeedError) as error:
+            edges.reporter.warn(f"nothing is known of the use of flaws from there: {error.message}")
+    return found
+
+
 def status(catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...]) -> Status:
     """How the images of some targets stand, by their locks.
 
@@ -121,18 +165,78 @@ def status(catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...]) -> 
     locks = locking.read(wanted, packages.architecture(catalog))
     known = judging.by_source(advisory for feed in told for advisory in feed.advisories)
     suites = frozenset(suite for feed in told for suite in feed.suites)
+    judge = _Judge(catalog, images, told)
     found: list[Finding] = []
     unknown: Counter[tuple[str, str]] = Counter()
     for definition in wanted:
         lock = locks.get(definition.key)
         if lock:
             names = tuple(standing[definition.key])
-            found += _debian(catalog, definition, lock, names, known, suites, unknown)
-            found += _wheels(definition, lock, names, known, suites, unknown)
+            for one in _debian(catalog, definition, lock, names, known, suites, unknown):
+                found += judge.decided(one, "deb", definition, lock)
+            for one in _wheels(definition, lock, names, known, suites, unknown):
+                found += judge.decided(one, "pypi", definition, lock)
     gravest = sorted(
         found, key=lambda one: (-_rank(one.advisory.severity), one.advisory.id, one.definition, one.package)
     )
     return Status(tuple(gravest), tuple(Unknown(*key, count) for key, count in sorted(unknown.items())))
+
+
+class _Judge:
+    """What people say of findings: the workspace's own decisions go before those of others, later ones before earlier."""
+
+    def __init__(self, catalog: Catalog, images: Iterable[Definition], told: Iterable[Feed]) -> None:
+        self._catalog, self._images = catalog, tuple(images)
+        self._day = decisions.today()
+        self._holds: dict[str, list[Hold]] = {}
+        for hold in decisions.holds_in_force(catalog):
+            self._holds.setdefault(hold.package, []).append(hold)
+        self._said: dict[str, list[Statement]] = {}
+        for one in (*decisions.statements(catalog), *(one for feed in told for one in feed.statements)):
+            for name in one.names:
+                self._said.setdefault(name, []).append(one)
+        self._tags: dict[str, str] | None = None
+
+    def decided(self, finding: Finding, kind: str, definition: Definition, lock: Lock) -> Iterator[Finding]:
+        """A finding as it is decided; one for each part of its images of which something else is."""
+        if finding.state not in OPEN:
+            yield finding
+            return
+        source = finding.advisory.source
+        held = next((x.told for x in self._holds.get(source, ()) if x.version != finding.version), "")
+        finding = replace(finding, hold=held)
+        names = (finding.advisory.id, *finding.advisory.aliases)
+        said = tuple({id(one): one for name in names for one in self._said.get(name, ())}.values())
+        if not said:
+            yield finding
+            return
+        subject = self._subject(finding, kind, definition, lock)
+        where = [(one, vex.covered(one, subject)) for one in said]
+        parts: dict[tuple[State, str], list[str]] = {}
+        for image in finding.images:
+            mine = tuple(one for one, covered in where if image in covered)
+            parts.setdefault(vex.verdict(finding.advisory, finding.state, mine, self._day), []).append(image)
+        for (state, why), images in parts.items():
+            yield replace(finding, state=state, decision=why, images=tuple(images))
+
+    def _subject(self, finding: Finding, kind: str, definition: Definition, lock: Lock) -> Subject:
+        if self._tags is None:
+            known = locking.revisions(self._catalog, self._images)
+            pairs = ((image.name, known.get(image.key)) for image in self._images)
+            self._tags = {name: f"{one.version}-r{one.revision}" if one else "" for name, one in pairs}
+        bottom = definition.chain()[0].model
+        told = bottom.distribution if isinstance(bottom, model.LayerDefinition) else None
+        distros = {f"{told.id}-{told.version}", f"debian-{told.version}", told.version, told.codename} if told else ()
+        there = frozenset(
+            (p.name, p.version, p.architecture)
+            for p in lock.packages
+            if (p.source_package, p.source_version) == (finding.advisory.source, finding.version)
+        )
+        wheel = frozenset({(finding.package, finding.version, "")})
+        return Subject(
+            kind, finding.advisory.source, finding.version, there if kind == "deb" else wheel, frozenset(distros),
+            {name: self._tags[name] for name in finding.images},
+        )  # fmt: skip
 
 
 def at_least(findings: Iterable[Finding], severity: str) -> tuple[Finding, ...]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builder import file_differences, transports
 from builder.errors import ImageError, Unsatisfiable, UsageError
 from builder.model.advisory import State
 from builder.model.digest import CacheKey
-from builder.model.lock import BuiltLayer
+from builder.model.lock import BuiltLayer, LockedPackage
 from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan
-from builder.pipeline import building, locking, packages, securing, selection
+from builder.pipeline import building, decisions, locking, packages, securing, selection
 from builder.pipeline.building import Built
 from builder.pipeline.edges import Edges
 from builder.pipeline.locking import LockChange
@@ -55,6 +55,13 @@ class Image:
     layers: tuple[Layer, ...]
     kept: int
 
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "image": self.name, "before": self.before, "after": self.after, "kept": self.kept,
+            "layers": [{"layer": layer.name, "bytes": layer.size, "files": list(layer.files)} for layer in self.layers],
+        }  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -65,6 +72,7 @@ class Update:
         failed: those that cannot, and why.
         closed: advisories that were open and are not any more.
         changes: of locks.
+        held: those that a decision holds back, and which.
     """
 
     sources: tuple[str, ...]
@@ -73,6 +81,7 @@ class Update:
     changes: tuple[LockChange, ...]
     images: tuple[Image, ...] = ()
     built: tuple[Built, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def moved(self) -> tuple[tuple[str, str, str, str], ...]:
@@ -93,17 +102,12 @@ class Update:
         return {
             "sources": list(self.sources),
             "failed": dict(self.failed),
+            "held": dict(self.held),
             "closed": [one.data() for one in self.closed],
             "moved": [dict(zip(("definition", "package", "old", "new"), row, strict=True)) for row in self.moved],
             "added": [dict(zip(("definition", "package", "version"), row, strict=True)) for row in self.pulled_in],
-            "images": [
-                {
-                    "image": one.name, "before": one.before, "after": one.after, "kept": one.kept,
-                    "layers": [{"layer": layer.name, "bytes": layer.size, "files": list(layer.files)} for layer in one.layers],
-                }
-                for one in self.images
-            ],
-        }  # fmt: skip
+            "images": [one.data() for one in self.images],
+        }
 
 
 def sources(
@@ -154,24 +158,62 @@ def update(
         StaleLock: locks do not fit as they are: what an update does could not be told from that.
     """
     wanted = tuple(targets)
+    holds = {hold.package: hold.told for hold in decisions.holds_in_force(catalog)}
+    whole = {hold.package for hold in decisions.holds_in_force(catalog) if not hold.version}
+    held = {name: holds[name] for name in moving if name in whole}
+    moving = tuple(name for name in moving if name not in whole)
     chosen = _selection(catalog, wanted, moving)
-    before = building.plans(catalog, chosen.images, edges)
-    had = _built(catalog, chosen.images)
+    before = as_it_is(catalog, chosen.images, edges)
     was_open = securing.status(catalog, wanted, feeds).open
     good, failed, changes = _locked(catalog, chosen, moving, edges, write=not dry_run)
     changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)
+    went = {old.source_package for x in changes for old, _ in x.difference.changed if isinstance(old, LockedPackage)}
+    # Held back from the one version that there is.
+    held |= {name: holds[name] for name in good if name in holds and name not in went}
+    good = tuple(name for name in good if name not in held)
     if dry_run or not changes:
         would = tuple(one for one in was_open if one.state == State.FIXABLE and one.advisory.source in good)
-        return Update(good, failed, would, changes)
-    after = building.plans(catalog, chosen.images, edges)
-    touched = tuple(image for image in chosen.images if after[image.key].content_key != before[image.key].content_key)
-    built = building.build(catalog, [image.reference for image in touched], (destination,), edges) if touched else ()
-    has = _built(catalog, touched)
-    images = tuple(_image(image, before[image.key], after[image.key], had, has) for image in touched)
-    images = _with_files(images, destination, edges.store)
+        return Update(good, failed, would, changes, held=held)
+    images, built = released(catalog, chosen.images, before, destination, edges)
     still = {(one.advisory.id, one.definition, one.package) for one in securing.status(catalog, wanted, feeds).open}
     closed = tuple(one for one in was_open if (one.advisory.id, one.definition, one.package) not in still)
-    return Update(good, failed, closed, changes, images, built)
+    return Update(good, failed, closed, changes, images, built, held)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """How images were before their locks changed.
+
+    Attributes:
+        plans: by their keys.
+        layers: what theirs turned out to be.
+    """
+
+    plans: Mapping[str, ImagePlan]
+    layers: Mapping[CacheKey, BuiltLayer]
+
+
+def as_it_is(catalog: Catalog, images: Iterable[Definition], edges: Edges) -> Before:
+    """How images are by their locks.
+
+    Raises:
+        StaleLock: a lock does not fit.
+    """
+    wanted = tuple(images)
+    return Before(building.plans(catalog, wanted, edges), _built(catalog, wanted))
+
+
+def released(
+    catalog: Catalog, images: Iterable[Definition], before: Before, destination: str, edges: Edges
+) -> tuple[tuple[Image, ...], tuple[Built, ...]]:
+    """Build those of some images that new locks changed, and say what is new of them."""
+    wanted = tuple(images)
+    after = building.plans(catalog, wanted, edges)
+    touched = tuple(image for image in wanted if after[image.key].content_key != before.plans[image.key].content_key)
+    built = building.build(catalog, [image.reference for image in touched], (destination,), edges) if touched else ()
+    has = _built(catalog, touched)
+    new = tuple(_image(image, before.plans[image.key], after[image.key], before.layers, has) for image in touched)
+    return _with_files(new, destination, edges.store), built
 
 
 def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]) -> Selection:
@@ -290,6 +332,8 @@ def markdown(found: Update) -> str:
         changed = sorted({layer for layer in distinct if layer.files})
         lines += [f"- {layer.name} is another in {', '.join(layer.files)}" for layer in changed]
         lines += ["", f"Bytes of new layers, each once: {sum(layer.size or 0 for layer in distinct):,}."]
+    if found.held:
+        lines += ["", "Held by decision:", "", *(f"- {why}" for why in found.held.values())]
     if found.failed:
         lines += ["", "Not possible now:", ""]
         lines += [f"- {name}: {' '.join(why.split())}" for name, why in found.failed.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.report import Reporter
-from builder.tools import git
+from builder.tools import files, git
 from builder.tools.store import Store
 from dsl import loading
 from dsl.catalog import Catalog
@@ -19,6 +19,8 @@ def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Repor
         FetchError: a commit cannot be had.
     """
     root = loading.find(directory)
+    if files.finish(root.folder):
+        reporter.note("locks that a command was ended over while it wrote them are written now")
     used = []
     for entry in root.workspace.uses:
         if store.tree(f"git-{entry.commit}") is None:

@@ -316,11 +316,15 @@ def version(component: CatalogComponent, chain: Sequence[Locked]) -> str:
     return versions.product_version(found)
 
 
-def revise(old: tuple[Revision, ...], plan: ImagePlan) -> Revision:
-    """The revision that this content means: the one it has, the next one, or r1 of a new version."""
+def revise(old: tuple[Revision, ...], plan: ImagePlan, used: int = 0) -> Revision:
+    """The revision that this content means: the one it has, the next one, or the first of a new version.
+
+    Args:
+        used: the highest one that this version ever had, if it comes back: none gets a second meaning.
+    """
     known = next((x for x in old if x.image == plan.image), None)
     if known is None or known.version != plan.version:
-        return Revision(plan.image, plan.version, 1, plan.content_key)
+        return Revision(plan.image, plan.version, used + 1, plan.content_key)
     if known.content_key == plan.content_key:
         return known
     return Revision(plan.image, plan.version, known.revision + 1, plan.content_key)

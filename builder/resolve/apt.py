@@ -20,7 +20,7 @@ from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
 from builder.resolve import apt_config, apt_errors, apt_policy, indexes, stanzas
-from builder.resolve.apt_policy import Policy
+from builder.resolve.apt_policy import Pin, Policy
 from builder.resolve.facts import Facts, PackageSource
 from builder.resolve.indexes import Index
 from builder.tools import process
@@ -107,16 +107,19 @@ class AptRoot:
                     found.append(LockedSource(source.name, suite, date, until))
         return tuple(sorted(found))
 
-    def solve(self, facts: Facts, installed: tuple[LockedPackage, ...]) -> tuple[LockedPackage, ...]:
+    def solve(
+        self, facts: Facts, installed: tuple[LockedPackage, ...], pins: tuple[Pin, ...] = ()
+    ) -> tuple[LockedPackage, ...]:
         """The packages that the wishes add to what is installed.
 
         Args:
             installed: what is there and must stay; apt sees it as installed.
+            pins: versions that it has to take, or must not.
 
         Raises:
             Unsatisfiable: there is no answer; apt's explanation is told.
         """
-        with self._exclusive(), self._wishing(facts, installed) as (wishes, options):
+        with self._exclusive(), self._wishing(facts, installed, pins) as (wishes, options):
             # What lies below may have moved: packages that do not go with it any more move too.
             argv = ["apt-get", "install", "--print-uris", "--yes", "--no-remove", "--fix-broken", *options]
             result = self._apt(*argv, "-qq", check=False)
@@ -154,20 +157,36 @@ class AptRoot:
             for index, at in self._known().get(sha256, ())
         )
 
-    def newest(self, names: Iterable[str], wishes: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
+    def newest(
+        self, names: Iterable[str], wishes: Iterable[str] = (), pins: tuple[Pin, ...] = ()
+    ) -> dict[str, tuple[str, str]]:
         """The version of each package that apt would take, and the suite it is in, where there is one.
 
         Args:
             wishes: whose constraints hold.
+            pins: versions that it has to take, or must not.
         """
         with self._exclusive():
-            self._write_pins(wishes)
+            self._write_pins(wishes, pins)
             found = self._policies(names)
         return {
             name: (policy.candidate, policy.suites[policy.candidate])
             for name, policy in found.items()
             if policy.candidate
         }
+
+    def built_from(self, source: str, version: str) -> frozenset[tuple[str, str]]:
+        """The binary packages of a version of a source, and their versions, as far as indexes have them."""
+        found: set[tuple[str, str]] = set()
+        for index in self._indexes():
+            other = [index.stanza(at) for at in index.exactly("Source", f"{source} ({version})")]
+            # A package that is called as its source does not say its source's name, nor one of its version its version.
+            same = (index.stanza(at) for at in index.exactly("Version", version))
+            found |= {
+                (fields["Package"], fields["Version"])
+                for fields in (*other, *(x for x in same if x.get("Source", x["Package"]) == source))
+            }
+        return frozenset(found)
 
     def names(self) -> tuple[str, ...]:
         """The names of all packages, sorted."""
@@ -237,13 +256,17 @@ class AptRoot:
                 return deb.fields(_signed_part(path.read_text(errors="replace")))
         return {}
 
-    def _write_pins(self, wishes: Iterable[str]) -> None:
+    def _write_pins(self, wishes: Iterable[str], fixed: tuple[Pin, ...] = ()) -> None:
         path = self._root / "etc/preferences"
-        pins = apt_config.preferences(self._sources, self._indexes())
+        # Of records that speak of one version apt takes the first.
+        pins = "\n".join((*(pin.text for pin in fixed), apt_config.preferences(self._sources, self._indexes())))
         _write(path, pins)
         named = {wish: name for wish in wishes if (name := apt_policy.constrained(wish))}
         if named:
             policies = self._policies(named.values())
+            for one in fixed:
+                if one.never and one.name in policies:
+                    policies[one.name].suites.pop(one.version, None)
             more = [apt_policy.pin(wish, policies[name]) for wish, name in named.items() if name in policies]
             _write(path, "\n".join((pins, *more)))
 
@@ -300,9 +323,11 @@ class AptRoot:
     # solving
 
     @contextmanager
-    def _wishing(self, facts: Facts, installed: tuple[LockedPackage, ...]) -> Iterator[tuple[list[str], list[str]]]:
+    def _wishing(
+        self, facts: Facts, installed: tuple[LockedPackage, ...], pins: tuple[Pin, ...]
+    ) -> Iterator[tuple[list[str], list[str]]]:
         self._write()
-        self._write_pins(facts.wishes)
+        self._write_pins(facts.wishes, pins)
         wishes = [*facts.wishes, *(self._essential() if facts.essential else ())]
         status = "".join(self._installed_stanza(package) for package in installed)
         with self._store.temporary_folder() as folder:

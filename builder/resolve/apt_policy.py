@@ -12,6 +12,25 @@ _PIN = 30000
 """Above whatever a source may have."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Pin:
+    """A version of a package that apt is to take, whatever else there is, or never to take.
+
+    Attributes:
+        name: of the binary package.
+        never: whether it is not to be taken.
+    """
+
+    name: str
+    version: str
+    never: bool
+
+    @property
+    def text(self) -> str:
+        """As apt_preferences(5) says it."""
+        return f"Package: {self.name}\nPin: version {self.version}\nPin-Priority: {-1 if self.never else _PIN + 1}\n"
+
+
 @dataclass(slots=True)
 class Policy:
     """What ``apt-cache policy`` says of a package.

@@ -52,6 +52,15 @@ class Index:
                     yield value, at
                 at = data.find(mark, at + len(mark))
 
+    def exactly(self, field: str, value: str) -> Iterator[int]:
+        """Where in the file a field has a value."""
+        mark = f"\n{field}: {value}\n".encode("utf-8", "surrogateescape")
+        with self._open() as data:
+            at = data.find(mark)
+            while at >= 0:
+                yield at
+                at = data.find(mark, at + len(mark) - 1)
+
     def stanza(self, at: int) -> dict[str, str]:
         """The fields of the stanza around a place that ``find`` gave."""
         with self._open() as data:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import ResolveError, Unsatisfiable
+from builder.errors import PackageHeld, ResolveError, Unsatisfiable
 from builder.formats import deb
+from builder.model.decision import Hold
 from builder.model.lock import RULES, Artifact, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
+from builder.resolve.apt_policy import Pin
 from builder.resolve.facts import Facts, fingerprint
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def resolve(
     *,
     update: bool = False,
     only: frozenset[str] = frozenset(),
+    holds: tuple[Hold, ...] = (),
     available: Callable[[LockedPackage], bool] = lambda package: True,
 ) -> tuple[LockedPackage, ...]:
     """The packages that a definition adds to the locks below.
@@ -59,18 +62,30 @@ def resolve(
         old: what is locked is kept as it is where it is still needed.
         update: move to the newest versions instead.
         only: source packages that move, and with them what their newest versions need; all else is kept.
+        holds: what does not move, whatever else is asked for.
         available: whether a locked package can still be had; those that cannot move.
 
     Raises:
         Unsatisfiable: there is no answer that leaves what lies below alone.
+        PackageHeld: there is none that leaves alone what is held.
     """
+    whole = frozenset(hold.package for hold in holds if not hold.version)
+    if update and old and any(p.source_package in whole for p in old.packages):
+        # What is held stays as it is installed, and all else moves.
+        update, only = False, frozenset(p.source_package for p in old.packages)
+    only -= whole
     beneath = tuple(package for lock in below for package in lock.packages)
     names = {package.name for package in beneath}
     locked = tuple(p for p in old.packages if p.name not in names) if old and not update else ()
     kept = _standing(locked, frozenset(p.name for p in locked if not available(p) or apt.replaced(p)), apt)
-    newer = _newer(kept, only, facts, apt) if only else {}
+    pins = _pins(holds, (*beneath, *kept), apt)
+    newer = _newer(kept, only, facts, apt, pins) if only else {}
     wishes = (*facts.wishes, *(f"{name} (>= {version})" for name, version in newer.items()))
-    added = apt.solve(replace(facts, wishes=wishes), (*beneath, *kept))
+    asking = replace(facts, wishes=wishes)
+    try:
+        added = apt.solve(asking, (*beneath, *kept), pins)
+    except Unsatisfiable as error:
+        raise (_held(asking, (*beneath, *kept), holds, apt) if pins else None) or error from None
     if newer:
         # They are there for the reason they were there for, not since they are to move.
         why = {p.name: p.why for p in kept}
@@ -89,12 +104,43 @@ def resolve(
     return _needed(facts, beneath, together, apt) if kept else together
 
 
-def _newer(kept: tuple[LockedPackage, ...], only: frozenset[str], facts: Facts, apt: AptRoot) -> dict[str, str]:
+def _pins(holds: tuple[Hold, ...], there: tuple[LockedPackage, ...], apt: AptRoot) -> tuple[Pin, ...]:
+    """What tells apt of holds: packages of a source that is held as they are, and versions that none is to move to."""
+    whole = frozenset(hold.package for hold in holds if not hold.version)
+    fixed = {Pin(p.name, p.version, never=False) for p in there if p.source_package in whole}
+    # One that is there already is no reason for going back.
+    had = {(p.name, p.version) for p in there}
+    banned = {one for hold in holds if hold.version for one in apt.built_from(hold.package, hold.version)}
+    return tuple(sorted(fixed | {Pin(name, version, never=True) for name, version in banned - had}))
+
+
+def _held(asking: Facts, there: tuple[LockedPackage, ...], holds: tuple[Hold, ...], apt: AptRoot) -> PackageHeld | None:
+    """Why there is no answer, if it is that something is held."""
+    try:
+        free = apt.solve(asking, there)
+    except Unsatisfiable:
+        return None
+    had = {p.name for p in there}
+    for package in free:
+        for hold in holds:
+            moves = package.name in had if not hold.version else hold.version == package.source_version
+            if hold.package == package.source_package and moves:
+                return PackageHeld(
+                    f"{' → '.join(asking.chain)}: this needs {package.name} {package.version}, but {hold.told}",
+                    asking.chain,
+                    f"`imgbuild security hold {hold.package}{'=' if hold.version else ''}{hold.version} --undo` ends it",
+                )
+    return None
+
+
+def _newer(
+    kept: tuple[LockedPackage, ...], only: frozenset[str], facts: Facts, apt: AptRoot, pins: tuple[Pin, ...]
+) -> dict[str, str]:
     """The newest version of each package of some sources that has a newer one than is locked."""
     from debian.debian_support import version_compare
 
     locked = {p.name: p.version for p in kept if p.source_package in only}
-    newest = apt.newest(locked, facts.wishes)
+    newest = apt.newest(locked, facts.wishes, pins)
     return {
         name: newest[name][0]
         for name in locked

@@ -2,6 +2,7 @@
 
 - Debian's security tracker: ``https://security-tracker.debian.org/tracker/data/json``, a mapping of source packages to
   mappings of flaws (https://security-team.debian.org/security_tracker.html).
+- OpenVEX (``builder.security.vex``): what a vendor or an upstream says of flaws in its products.
 - OSV (https://ossf.github.io/osv-schema/): one record, a list of records, or a zip archive of them, as
   ``https://osv-vulnerabilities.storage.googleapis.com/Debian/all.zip`` is one.
 """
@@ -17,6 +18,8 @@ from typing import Any
 
 from builder.errors import FeedError
 from builder.model.advisory import PYPI, Advisory
+from builder.model.decision import Statement
+from builder.security import vex
 
 TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 CODENAMES = {"11": "bullseye", "12": "bookworm", "13": "trixie", "14": "forky"}
@@ -32,12 +35,14 @@ class Feed:
     Attributes:
         suites: what it speaks of.
         broken: names of records that could not be read, and why.
+        statements: what it says of flaws in products.
     """
 
     name: str
     advisories: tuple[Advisory, ...]
     suites: frozenset[str]
     broken: tuple[str, ...]
+    statements: tuple[Statement, ...] = ()
 
 
 def parse(name: str, data: bytes) -> Feed:
@@ -51,14 +56,20 @@ def parse(name: str, data: bytes) -> Feed:
     """
     found: list[Advisory] = []
     broken: list[str] = []
+    statements: list[Statement] = []
     for one in _documents(name, data):
-        if isinstance(one, str):
+        if vex.is_vex(one):
+            said, left_out = vex.parse(name, one)
+            statements += said
+            broken += left_out
+        elif isinstance(one, str):
             broken.append(one)
         elif _is_osv(one):
             _read_osv(name, one, found, broken)
         else:
             _read_tracker(name, one, found, broken)
-    return Feed(name, tuple(sorted(found)), frozenset(advisory.suite for advisory in found), tuple(broken))
+    suites = frozenset(advisory.suite for advisory in found)
+    return Feed(name, tuple(sorted(found)), suites, tuple(broken), tuple(statements))
 
 
 def _documents(name: str, data: bytes) -> Iterator[Any]:
@@ -71,7 +82,7 @@ def _documents(name: str, data: bytes) -> Iterator[Any]:
             yield read
         else:
             raise FeedError(
-                f"{name}: this is no feed of advisories", "Debian's tracker and OSV, as JSON or zip, are read"
+                f"{name}: this is no feed of advisories", "Debian's tracker, OSV and OpenVEX, as JSON or zip, are read"
             )
         return
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,3 +35,53 @@ def write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_all(folder: Path, files: Mapping[Path, bytes]) -> None:
+    """Write several files: all of them, or none, whenever it is ended; ``finish`` does the rest of one that was.
+
+    Args:
+        folder: where what is to be done is noted; the same that ``finish`` is given.
+    """
+    if len(files) < 2:
+        for path, data in files.items():
+            write(path, data)
+        return
+    ready: dict[str, str] = {}
+    try:
+        for path, data in files.items():
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            ready[name] = str(path.absolute())
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+        descriptor, note = tempfile.mkstemp(dir=folder, prefix=".imgbuild-", suffix=".unfinished")
+        os.close(descriptor)
+        # From here on they will be there.
+        write(Path(note), json.dumps(ready).encode())
+    except BaseException:
+        for name in ready:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+        raise
+    _rename(Path(note))
+
+
+def finish(folder: Path) -> bool:
+    """Do the rest of what ``write_all`` was about to do when it was ended: whether there was something."""
+    notes = sorted(folder.glob(".imgbuild-*.unfinished"))
+    for note in notes:
+        _rename(note)
+    return bool(notes)
+
+
+def _rename(note: Path) -> None:
+    # Whoever comes first renames; what is not there any more has been.
+    with contextlib.suppress(FileNotFoundError):
+        text = note.read_bytes()
+        for name, path in json.loads(text).items() if text else ():
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(name, path)
+        note.unlink()

@@ -59,6 +59,22 @@ def at_head(file: Path) -> str | None:
         return None
 
 
+def identity(folder: Path) -> str:
+    """Who would commit there, as ``name <address>``; empty if git does not know, or there is no git."""
+    known = {
+        name: value for name, value in os.environ.items() if name.startswith(("GIT_AUTHOR_", "HOME", "XDG_CONFIG"))
+    }
+    try:
+        # Without it git makes an address up, of the names of user and machine.
+        said = process.run(
+            ["git", "-C", folder, "-c", "safe.directory=*", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"],
+            env=known, timeout=60,
+        ).text  # fmt: skip
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return ""
+    return said.rpartition(">")[0] + ">" if ">" in said else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A commit that changed a file.

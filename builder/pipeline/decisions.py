@@ -1,0 +1,149 @@
+"""The files of what people decided, and how they are written: with locks, all of them or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from builder.errors import UsageError, of_system
+from builder.model.decision import Hold, Statement
+from builder.security import holds, vex
+from builder.tools import files, git
+from dsl.catalog import Catalog
+from dsl.errors import DefinitionError, Place, Problem
+
+HOLDS = "security/holds.yaml"
+WITHDRAWN = "security/withdrawn.yaml"
+VEX = "security/vex.openvex.json"
+
+
+def write(folder: Path, texts: Mapping[Path, str], doing: str = "decisions cannot be written") -> None:
+    """Write the files that say something new, all of them or none; an empty text takes a file away.
+
+    Args:
+        folder: the workspace's, where one that is ended over it leaves a note.
+        doing: what is said of a failure.
+    """
+    changed = {path: text for path, text in texts.items() if _text(path) != text}
+    try:
+        for path in changed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_all(folder, {path: text.encode() for path, text in changed.items() if text})
+        for path in (path for path, text in changed.items() if not text):
+            path.unlink()
+    except OSError as error:
+        raise of_system(error, doing, ", ".join(map(str, changed))) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def today() -> str:
+    """The day by which decisions end, in UTC."""
+    return now()[:10]
+
+
+def now() -> str:
+    """The time of a decision: RFC 3339, in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def author(catalog: Catalog) -> str:
+    """Who decides: as git knows them.
+
+    Raises:
+        UsageError: git does not know.
+    """
+    found = git.identity(catalog.root)
+    if not found:
+        raise UsageError(
+            "nobody is known who could decide this",
+            "say `git config user.name NAME` and `git config user.email ADDRESS`",
+        )
+    return found
+
+
+def last_day(text: str) -> str:
+    """The day on which a decision ends, from the command line.
+
+    Raises:
+        UsageError: it is none, or it is over.
+    """
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").strftime("%Y-%m-%d")
+    except ValueError:
+        raise UsageError(f"--until {text}: this is no day", "say it as 2026-12-31") from None
+    if day < today():
+        raise UsageError(f"--until {text}: this day is over", "a decision ends in the future")
+    return day
+
+
+def reason(text: str) -> str:
+    """Why something is decided, from the command line.
+
+    Raises:
+        UsageError: it says nothing.
+    """
+    found = " ".join(text.split())
+    if not found:
+        raise UsageError("--because says nothing", "a decision is worth its reason")
+    return found
+
+
+def all_holds(catalog: Catalog) -> tuple[Hold, ...]:
+    """Everything that was held, those too that are over."""
+    return holds.read(catalog.root / HOLDS)
+
+
+def holds_in_force(catalog: Catalog) -> tuple[Hold, ...]:
+    """What is held today."""
+    day = today()
+    return tuple(hold for hold in all_holds(catalog) if not hold.over(day))
+
+
+def vex_document(catalog: Catalog) -> Mapping[str, Any] | None:
+    """The workspace's own OpenVEX document, as it is written; None if there is none.
+
+    Raises:
+        DefinitionError: it is damaged, for instance by a merge.
+    """
+    path = catalog.root / VEX
+    text = _text(path)
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise _broken(path, getattr(error, "lineno", 1), "this is not JSON") from None
+    if not vex.is_vex(document):
+        raise _broken(path, 1, "this is no OpenVEX document")
+    assert isinstance(document, dict)
+    return document
+
+
+def statements(catalog: Catalog) -> tuple[Statement, ...]:
+    """What the workspace itself decided of flaws.
+
+    Raises:
+        DefinitionError: a decision cannot be read: it must not be lost in silence.
+    """
+    document = vex_document(catalog)
+    if document is None:
+        return ()
+    found, broken = vex.parse(VEX, document)
+    if broken:
+        raise _broken(catalog.root / VEX, 1, "; ".join(broken))
+    return tuple(replace(one, own=True) for one in found)
+
+
+def _broken(path: Path, line: int, message: str) -> DefinitionError:
+    hint = "take one side of a merge, or decide it anew by `imgbuild security ignore`"
+    return DefinitionError((Problem(Place(path, line), "decision", message, hint),))
