@@ -16,6 +16,7 @@ ImgbuildError (dsl.errors)
 ├── SandboxError              this machine does not allow what making layers needs
 ├── ImageError                an image, layout or archive is broken
 ├── FeedError                 a document of advisories is none
+├── RecordError               the record cannot be had, or is not one of ours
 ├── CompareError              the ordinary way of installing failed, or is not there
 ├── RegistryError             a registry cannot be reached, or refused
 └── EngineError               docker or podman is missing or refused
@@ -142,6 +143,10 @@ class ImageError(ImgbuildError):
 
 class FeedError(ImgbuildError):
     code = "feed"
+
+
+class RecordError(ImgbuildError):
+    code = "record"
 
 
 class CompareError(ImgbuildError):

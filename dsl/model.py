@@ -603,6 +603,8 @@ class Workspace(Node, frozen=True, kw_only=True):
     """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
     registry: Line | None = None
     """Where `imgbuild publish` sends images, and builds look for layers that this machine lacks: `registry.example:5000/openstack`."""
+    record: Line | None = None
+    """Where releases are remembered: a file's path for SQLite, or an address of PostgreSQL without a password (`postgresql://USER@HOST/DATABASE`); `IMGBUILD_RECORD` goes before it. A file in the store if not given."""
     locked: bool = False
     """Whether every build is a `--locked` one."""
     defaults: Defaults = Defaults()

@@ -6,9 +6,11 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.kit import postgresql as postgresql_
 from tests.kit.engines import Containerd, Docker, Podman, containerd_daemon, docker_daemon, podman_service
 
 # What a shell starts in the background ignores SIGINT, and so would all that tests start.
@@ -54,3 +56,20 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
     """A containerd for the whole run."""
     with containerd_daemon(tmp_path_factory.mktemp("containerd")) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgresql_.PostgreSQL]:
+    """A PostgreSQL for the whole run."""
+    with postgresql_.server(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a record can be: a new one, as a file and as a database of PostgreSQL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "record.sqlite")
+    server: postgresql_.PostgreSQL = request.getfixturevalue("postgresql")
+    monkeypatch.setenv("PGPASSWORD", server.password)
+    return server.database()

@@ -25,6 +25,7 @@ ROWS = (
         "deploy",
         "overview",
         "security",
+        "record",
         "config_differences",
         "file_differences",
         "validate",

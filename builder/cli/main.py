@@ -34,6 +34,7 @@ COMMANDS = {
     "plan": "Show which layers a build would make or reuse.",
     "provenance": "Print from what, how and when an image was built.",
     "publish": "Send releases to a registry, and move its tags.",
+    "record": "Show where releases are remembered, or make the record anew.",
     "rebuild": "Make an image again from its lock and say whether it is the same.",
     "report": "Write a page about images, their layers and open advisories.",
     "run": "Run an image, or a step of it, under docker or podman with what it declares.",

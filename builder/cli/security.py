@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from builder.cli import output
 from builder.cli.options import Common, common, jobs_option, targets
-from builder.model.advisory import SEVERITIES
+from builder.model.advisory import SEVERITIES, Advisory
 from builder.model.decision import JUSTIFICATIONS
 
 if TYPE_CHECKING:
@@ -29,6 +30,15 @@ feeds_option = click.option(
     help="An address, file or folder of Debian's security tracker or of OSV, in place of the workspace's `feeds`.",
 )  # fmt: skip
 offline_option = click.option("--offline", is_flag=True, help="Ask no address: take what was fetched before.")
+
+
+def _since(advisory: Advisory) -> str:
+    """``2026-11-02 (24 days)``; empty if nobody knows."""
+    day = advisory.since[:10]
+    try:
+        return f"{day} ({(datetime.now(UTC).date() - date.fromisoformat(day)).days} days)"
+    except ValueError:
+        return day
 
 
 @command.command("status")
@@ -84,13 +94,13 @@ def status(
         (
             one.advisory.id, one.advisory.severity, *(str(x or "") for x in _use(known, one).values()), one.advisory.fixed or f"none yet ({one.advisory.waiting or 'open'})",
             f"{one.advisory.source} {one.version}", f"{one.definition}/{one.layer}", one.why,
-            one.images[0] if len(one.images) == 1 else f"{len(one.images)} images",
+            one.images[0] if len(one.images) == 1 else f"{len(one.images)} images", _since(one.advisory),
         )
         for one in shown
     ]  # fmt: skip
     if rows:
         use = [name.upper() for name in _use(known, shown[0])]
-        print(output.table(rows, ("ADVISORY", "SEVERITY", *use, "FIXED IN", "PACKAGE", "LAYER", "WHY", "IN")))
+        print(output.table(rows, ("ADVISORY", "SEVERITY", *use, "FIXED IN", "PACKAGE", "LAYER", "WHY", "IN", "SINCE")))
     fixable_count = sum(one.state == State.FIXABLE for one in shown)
     for line in dict.fromkeys(line for one in shown for line in (one.hold, _noted(one)) if line):
         print(f"- {line}")

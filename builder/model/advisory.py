@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from builder.model.release import moment
+
 PYPI = "PyPI"
 """The suite of an advisory that speaks of Python's index."""
 
@@ -28,6 +30,7 @@ class Advisory:
         aliases: other names: the CVEs of a DSA.
         published: RFC 3339; empty if the feed does not say.
         feed: where it comes from.
+        seen: when the record first saw it, in seconds since 1970; 0 without a record.
     """
 
     id: str
@@ -41,6 +44,12 @@ class Advisory:
     published: str = ""
     summary: str = ""
     feed: str = ""
+    seen: int = 0
+
+    @property
+    def since(self) -> str:
+        """Since when it is known, as RFC 3339 has it: when the feed says, or when it was first seen, whichever is earlier."""
+        return min(filter(None, (self.published, moment(self.seen))), default="")
 
 
 class State(StrEnum):

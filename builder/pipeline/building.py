@@ -15,7 +15,8 @@ from builder.make import assemble
 from builder.model.digest import Digest
 from builder.model.lock import Artifact, Lock
 from builder.model.plan import ImagePlan, LayerPlan, Plan
-from builder.pipeline import locking, making, packages, remembering, selection
+from builder.model.release import Release
+from builder.pipeline import locking, making, packages, recording, remembering, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.locking import Locks
 from builder.plan import planner
@@ -42,6 +43,7 @@ class Built:
         seconds: of the whole run until it was written.
         because: of a failed or skipped one.
         log: the file that tells of its layers, and what the scripts of its packages said.
+        release: what the record is told; None for a ``-dev`` build, and for one that was made here before.
     """
 
     image: str
@@ -55,6 +57,7 @@ class Built:
     because: str = ""
     error: ImgbuildError | None = None
     log: Path | None = None
+    release: Release | None = None
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -131,6 +134,8 @@ def build(
     built = _written(jobs, made, ways, edges, started, attesting)
     if not locked:
         remembering.layers(((job.image, job.plan, job.locks) for job in jobs if job.plan.revision), made)
+    layouts = [str(way) for way in ways if way.kind == "oci"]
+    recording.add(catalog, [one.release for one in built if one.release], layouts, edges)
     return (*built, *failed)
 
 
@@ -316,15 +321,19 @@ def _write(
         status = "failed" if own or error not in made.outcome.errors.values() else "skipped"
         return _failure(plan_.image, error, plan_.tag, status)
     reused = sum(layer.cache_key in made.reused for layer in plan_.layers)
+    status = "reused" if reused == len(plan_.layers) else "built"
+    known = not plan_.revision or (status == "reused" and remembering.logged(plan_, edges.store))
+    locks = [job.locks[part.key] for part in job.image.chain()]
     return Built(
         plan_.image,
         plan_.tag,
-        "reused" if reused == len(plan_.layers) else "built",
+        status,
         image.digest,
         len(plan_.layers) - reused,
         reused,
         sum(layer.size for layer in image.layers),
         time.monotonic() - started,
+        release=None if known else recording.released(plan_, image, locks),
     )
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder import contents, transports
 from builder.errors import UsageError
 from builder.formats import lockfile
 from builder.model.image import StoredImage
 from builder.model.lock import Artifact, LockedPackage, LockedWheel
+from builder.model.release import moment
+from builder.pipeline import recording
 from builder.tools.store import Store
 from builder.transports import naming, oci_layout
+from dsl.catalog import Catalog
+
+if TYPE_CHECKING:
+    from builder.record import releases
+    from builder.record.database import Record
 
 _WISH = re.compile(
     r"\s*(?P<name>[a-z0-9][a-z0-9+._/-]+)\s*(?:\(\s*(?P<relation><<|<=|=|>=|>>)\s*(?P<version>[A-Za-z0-9.+:~!-]+)\s*\))?\s*"
@@ -92,6 +100,7 @@ class Found:
         definition: whose lock it is in.
         since: the first release in a row, up to this one, that holds such a package.
         superseded: the newest release of the image; empty if it is this one.
+        time, since_time: when this release and that one were made, in seconds since 1970; 0 if that is not known.
     """
 
     image: str
@@ -101,6 +110,8 @@ class Found:
     package: Artifact
     since: str
     superseded: str
+    time: int = 0
+    since_time: int = 0
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -110,7 +121,8 @@ class Found:
         )
         return {
             "image": self.image,
-            "digest": self.digest,
+            "digest": self.digest or None,
+            "released": moment(self.time) or None,
             "layer": self.layer or None,
             "definition": self.definition,
             "package": self.package.title,
@@ -119,8 +131,52 @@ class Found:
             "source_version": source[1],
             "why": self.package.why,
             "since": self.since,
+            "since_released": moment(self.since_time) or None,
             "superseded_by": self.superseded or None,
         }
+
+
+def recorded(wish: Wish, catalog: Catalog, record: Record, chosen: Chosen) -> Iterator[Found]:
+    """Where packages are in the releases that the record knows, image by image, oldest release first."""
+    from builder.record import releases
+
+    name = recording.workspace(catalog)
+    fits = cache(wish.fits)
+    with record.reading() as connection:
+        spans: dict[int, list[releases.Span]] = {}
+        for span in releases.holding(connection, name, (wish.name,)):
+            if fits(span.held.artifact):
+                spans.setdefault(span.image, []).append(span)
+        for image in releases.images(connection, name):
+            mine = sorted(spans.get(image.number, ()), key=lambda span: span.held)
+            numbers = range(image.newest if chosen.how == "current" else 0, image.newest + 1)
+            since = {at: _since(mine, at) for at in numbers if any(span.first <= at <= span.last for span in mine)}
+            if not since:
+                continue
+            needed = {*since, *since.values(), image.newest}
+            known = releases.some(connection, image, needed if chosen.how == "current" else None)
+            layers = releases.layers(connection, image)
+            for at, first in since.items():
+                one, newest = known[at], known[image.newest]
+                if not chosen.has(one.reference, one.digest, one.config, newest=at == image.newest):
+                    continue
+                for span in mine:
+                    if span.first <= at <= span.last:
+                        laid = layers.get((span.held.definition, span.held.layer), ())
+                        layer = next((digest for begin, end, digest in laid if begin <= at <= end), "")
+                        yield Found(
+                            one.reference, one.digest, layer, span.held.definition, span.held.artifact,
+                            known[first].reference, "" if one is newest else newest.reference, one.time,
+                            known[first].time,
+                        )  # fmt: skip
+
+
+def _since(spans: Sequence[releases.Span], number: int) -> int:
+    """The first release in a row, up to one, in which there is one of some packages."""
+    begin = min(span.first for span in spans if span.first <= number <= span.last)
+    while more := [span.first for span in spans if span.first < begin <= span.last + 1]:
+        begin = min(more)
+    return begin
 
 
 def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen) -> Iterator[Found]:
@@ -139,7 +195,9 @@ def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen) -> Ite
             held = tuple(_held(wish, stored))
             since = (since or stored.name) if held else ""
             image = transports.parsed(stored)
-            if not held or not chosen.has(stored, image.digest, image.config_digest, newest=stored is releases[-1]):
+            if not held or not chosen.has(
+                stored.name, image.digest, image.config_digest, newest=stored is releases[-1]
+            ):
                 continue
             layers = {name: layer.digest for layer in contents.layers(image) for name, _ in layer.packages}
             newer = "" if stored is releases[-1] else releases[-1].name
@@ -173,12 +231,12 @@ class Chosen:
             frozenset(word.partition("@")[0].rpartition("/")[2] for word in words),
         )
 
-    def has(self, stored: StoredImage, *digests: str, newest: bool) -> bool:
+    def has(self, name: str, *digests: str, newest: bool) -> bool:
         """Whether a release is one of them."""
         if self.how != "named":
             return newest or self.how == "all"
-        hexes = [digest.removeprefix("sha256:") for digest in digests]
-        return naming.tagged(stored.name) in self.references or any(
+        hexes = [digest.removeprefix("sha256:") for digest in digests if digest]
+        return naming.tagged(name) in self.references or any(
             digest.startswith(begin) for digest in hexes for begin in self.digests
         )
 

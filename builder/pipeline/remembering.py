@@ -24,7 +24,7 @@ def log(plan: ImagePlan, made: Made, store: Store, status: str, said: str) -> Pa
     Args:
         said: its digest, or why there is none.
     """
-    path = store.log(f"{plan.image}-{plan.tag}")
+    path = _log(plan, store)
     if status == "reused" and path.exists():
         return path
     parts = [f"{plan.image}:{plan.tag} {status} {said}\n\n".encode()]
@@ -38,6 +38,15 @@ def log(plan: ImagePlan, made: Made, store: Store, status: str, said: str) -> Pa
             parts.append(b"".join(b"  | " + line for line in told.read_bytes().splitlines(keepends=True)))
     store.write_file(path, b"".join(parts))
     return path
+
+
+def logged(plan: ImagePlan, store: Store) -> bool:
+    """Whether an image was made here before."""
+    return _log(plan, store).exists()
+
+
+def _log(plan: ImagePlan, store: Store) -> Path:
+    return store.log(f"{plan.image}-{plan.tag}")
 
 
 def layers(built: Iterable[tuple[Definition, ImagePlan, Locks]], made: Made) -> None:

@@ -11,7 +11,7 @@ from builder.errors import FeedError, FetchError
 from builder.model.advisory import OPEN, PYPI, SEVERITIES, Advisory, State
 from builder.model.decision import Hold, Statement
 from builder.model.lock import Lock, LockedPackage, LockedWheel
-from builder.pipeline import decisions, locking, packages, selection, wheels
+from builder.pipeline import decisions, locking, packages, recording, selection, wheels
 from builder.pipeline.edges import Edges
 from builder.plan import groups
 from builder.security import exploits, feeds, judging, vex
@@ -57,7 +57,7 @@ class Finding:
         return {
             "advisory": told.id, "aliases": list(told.aliases), "severity": told.severity, "state": self.state.value,
             "source": told.source, "fixed": told.fixed, "waiting": told.waiting, "published": told.published,
-            "summary": told.summary, "feed": told.feed, "definition": self.definition, "package": self.package,
+            "since": told.since or None, "summary": told.summary, "feed": told.feed, "definition": self.definition, "package": self.package,
             "version": self.version, "layer": self.layer, "images": list(self.images), "why": self.why,
             "decision": self.decision, "hold": self.hold,
         }  # fmt: skip
@@ -108,12 +108,13 @@ def read_feeds(catalog: Catalog, given: Iterable[str], edges: Edges, *, offline:
     places = (*places, *(_from_root(catalog, place) for place in catalog.workspace.vex))
     logins = credentials.read(wheels.netrc(catalog))
     found = []
+    record = recording.tried(catalog, edges)
     for place in places:
         try:
             for document in documents.get(place, edges.store, logins, offline=offline):
                 if document.warning:
                     edges.reporter.warn(document.warning)
-                feed = feeds.parse(document.name, document.data)
+                feed = recording.feed(catalog, record, document, edges)
                 if feed.broken:
                     shown = "; ".join(feed.broken[:3])
                     edges.reporter.warn(f"{feed.name}: {len(feed.broken)} records cannot be read: {shown}")
@@ -163,7 +164,9 @@ def status(catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...]) -> 
             standing.setdefault(part.key, []).append(image.name)
     wanted = selection.definitions(images)
     locks = locking.read(wanted, packages.architecture(catalog))
-    known = judging.by_source(advisory for feed in told for advisory in feed.advisories)
+    sources = frozenset(p.source_package for lock in locks.values() for p in lock.packages)
+    sources |= {wheel.name for lock in locks.values() for wheel in lock.wheels}
+    known = judging.by_source(advisory for feed in told for advisory in feed.advisories.about(sources))
     suites = frozenset(suite for feed in told for suite in feed.suites)
     judge = _Judge(catalog, images, told)
     found: list[Finding] = []

@@ -12,9 +12,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from builder.errors import FeedError
 from builder.model.advisory import PYPI, Advisory
@@ -28,6 +28,26 @@ _ZIP = b"PK\x03\x04"
 _MAX_RECORD = 16 * 1024 * 1024
 
 
+class Advisories(Protocol):
+    """All that a feed says, wherever it is kept."""
+
+    def __iter__(self) -> Iterator[Advisory]: ...
+
+    def about(self, sources: frozenset[str]) -> Iterable[Advisory]:
+        """What it says of some source packages."""
+        ...
+
+
+class Listed(tuple[Advisory, ...]):
+    """What was just read."""
+
+    __slots__ = ()
+
+    def about(self, sources: frozenset[str]) -> Iterable[Advisory]:
+        """What is said of some source packages."""
+        return (one for one in self if one.source in sources)
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """What a document says.
@@ -39,7 +59,7 @@ class Feed:
     """
 
     name: str
-    advisories: tuple[Advisory, ...]
+    advisories: Advisories
     suites: frozenset[str]
     broken: tuple[str, ...]
     statements: tuple[Statement, ...] = ()
@@ -69,7 +89,7 @@ def parse(name: str, data: bytes) -> Feed:
         else:
             _read_tracker(name, one, found, broken)
     suites = frozenset(advisory.suite for advisory in found)
-    return Feed(name, tuple(sorted(found)), suites, tuple(broken), tuple(statements))
+    return Feed(name, Listed(sorted(found)), suites, tuple(broken), tuple(statements))
 
 
 def _documents(name: str, data: bytes) -> Iterator[Any]:

@@ -48,6 +48,14 @@ def origin(folder: Path, files: Sequence[Path]) -> Origin | None:
         return None
 
 
+def head(folder: Path) -> str:
+    """The commit that a folder is at; empty if there is none, or no git."""
+    try:
+        return _run(folder, "rev-parse", "--verify", "HEAD").text.strip()
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return ""
+
+
 def at_head(file: Path) -> str | None:
     """A file's text in the commit that its folder is at, empty if it is not in there; None if there is no commit, or no git."""
 

@@ -4,6 +4,8 @@
     layers/KEY.json      what a layer plan turned out to be, and the time of its bytes
     trees/NAME/          unpacked packages and states, for configuring
     apt/                 apt's lists
+    feeds/               documents of advisories, by their address
+    record/              what is remembered of releases and advisories: it is not emptied with the rest
     logs/                what scripts of packages said, by state; what became of an image, by its name
     locks/               one file per shared thing, for `exclusive`
     tmp/                 what is being made; whatever lies here unlocked is left over
@@ -316,7 +318,7 @@ class Store:
         """Empty the store, once nobody writes to it."""
         with self.exclusive("clean"):
             for folder in self.root.iterdir():
-                if folder.name != "locks":
+                if folder.name not in ("locks", "record"):
                     _remove(folder)
 
     def _folder(self, *parts: str) -> Path:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from typing import BinaryIO
-
 import pytest
 
 from builder.errors import UsageError
-from builder.model.digest import Digest
-from builder.model.image import StoredImage
 from builder.model.lock import LockedPackage
 from builder.pipeline.finding import Chosen, Wish
 
@@ -42,13 +37,6 @@ def test_what_is_no_wish_is_said(text: str) -> None:
         Wish.parse(text)
 
 
-class Nothing:
-    """A place without bytes."""
-
-    def open(self, digest: Digest) -> BinaryIO:
-        return io.BytesIO()
-
-
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [
@@ -63,5 +51,4 @@ class Nothing:
     ],
 )
 def test_releases_are_named_by_what_engines_print(text: str, chosen: bool) -> None:
-    stored = StoredImage("oci:out:nova-api:31.0.0-r1", b"", b"", Nothing())
-    assert Chosen.named(text).has(stored, "sha256:" + "a" * 64, newest=True) is chosen
+    assert Chosen.named(text).has("oci:out:nova-api:31.0.0-r1", "sha256:" + "a" * 64, newest=True) is chosen

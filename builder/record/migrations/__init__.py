@@ -1,0 +1,1 @@
+"""Changes of the record's schema, oldest first; alembic runs them."""
