@@ -109,6 +109,14 @@ def holds_in_force(catalog: Catalog) -> tuple[Hold, ...]:
     return tuple(hold for hold in all_holds(catalog) if not hold.over(day))
 
 
+def withdrawn(catalog: Catalog) -> dict[str, frozenset[str]]:
+    """The tags of releases that nobody is to use, by the names of their images."""
+    found: dict[str, set[str]] = {}
+    for one in holds.read_withdrawn(catalog.root / WITHDRAWN):
+        found.setdefault(one.image, set()).add(one.tag)
+    return {image: frozenset(tags) for image, tags in found.items()}
+
+
 def vex_document(catalog: Catalog) -> Mapping[str, Any] | None:
     """The workspace's own OpenVEX document, as it is written; None if there is none.
 

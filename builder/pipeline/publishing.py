@@ -10,7 +10,7 @@ from typing import Any
 from builder import transports
 from builder.errors import ImageError, UsageError
 from builder.model.lock import Revision
-from builder.pipeline import locking, selection
+from builder.pipeline import decisions, locking, selection
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
@@ -89,6 +89,7 @@ def publish(
     found = oci_layout.at(_folder(layout))
     names = tuple(targets)
     images = selection.images(catalog, names)
+    withdrawn = decisions.withdrawn(catalog)
     chosen = tuple(_chosen(images, locking.revisions(catalog, images), found, bool(names)))
     if not chosen:
         raise UsageError(
@@ -101,7 +102,8 @@ def publish(
             continue
         image, entry = one
         try:
-            parcels.append(_parcel(found, layout, image, entry, where, latest=latest))
+            parcel = _parcel(found, layout, image, entry, where, latest=latest)
+            parcels.append(replace(parcel, withdrawn=withdrawn.get(image.name, frozenset())))
         except ImgbuildError as error:
             failed.append(Published(entry.name, None, error))
     for parcel in parcels:

@@ -337,8 +337,13 @@ def _withdrawal(old: Revision, new: Revision, because: str, author: str, now: st
 def markdown(found: Withdrawn) -> str:
     """The report for a merge request."""
     lines = [f"# Withdrawn: {found.release}"]
-    if not found.changes:
+    if not found.changes and found.left:
         lines += ["", "No lock has what it moved any more: there is nothing to bring back."]
+    elif not found.changes:
+        lines += [
+            "",
+            f"It moved no package: what differs from {found.before} is in the definitions, where git reverts it.",
+        ]
     if found.moved:
         lines += [
             "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,14 +78,10 @@ def resolve(
     names = {package.name for package in beneath}
     locked = tuple(p for p in old.packages if p.name not in names) if old and not update else ()
     kept = _standing(locked, frozenset(p.name for p in locked if not available(p) or apt.replaced(p)), apt)
-    pins = _pins(holds, (*beneath, *kept), apt)
+    pins = _pins((hold for hold in holds if not hold.version or hold.package in only), (*beneath, *kept), apt)
     newer = _newer(kept, only, facts, apt, pins) if only else {}
     wishes = (*facts.wishes, *(f"{name} (>= {version})" for name, version in newer.items()))
-    asking = replace(facts, wishes=wishes)
-    try:
-        added = apt.solve(asking, (*beneath, *kept), pins)
-    except Unsatisfiable as error:
-        raise (_held(asking, (*beneath, *kept), holds, apt) if pins else None) or error from None
+    added = _solve(replace(facts, wishes=wishes), (*beneath, *kept), holds, pins, apt)
     if newer:
         # They are there for the reason they were there for, not since they are to move.
         why = {p.name: p.why for p in kept}
@@ -104,8 +100,25 @@ def resolve(
     return _needed(facts, beneath, together, apt) if kept else together
 
 
-def _pins(holds: tuple[Hold, ...], there: tuple[LockedPackage, ...], apt: AptRoot) -> tuple[Pin, ...]:
+def _solve(
+    asking: Facts, there: tuple[LockedPackage, ...], holds: tuple[Hold, ...], pins: tuple[Pin, ...], apt: AptRoot
+) -> tuple[LockedPackage, ...]:
+    try:
+        while True:
+            added = apt.solve(asking, there, pins)
+            # What nobody named comes along seldom, and looking through the indexes for it takes its time.
+            came = {(p.source_package, p.source_version) for p in added}
+            more = _pins((hold for hold in holds if (hold.package, hold.version) in came), there, apt)
+            if set(more) <= set(pins):
+                return added
+            pins = (*pins, *more)
+    except Unsatisfiable as error:
+        raise (_held(asking, there, holds, apt) if pins else None) or error from None
+
+
+def _pins(holds: Iterable[Hold], there: tuple[LockedPackage, ...], apt: AptRoot) -> tuple[Pin, ...]:
     """What tells apt of holds: packages of a source that is held as they are, and versions that none is to move to."""
+    holds = tuple(holds)
     whole = frozenset(hold.package for hold in holds if not hold.version)
     fixed = {Pin(p.name, p.version, never=False) for p in there if p.source_package in whole}
     # One that is there already is no reason for going back.

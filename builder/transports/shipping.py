@@ -48,6 +48,7 @@ class Parcel:
         floating: tags that move to it, if they do not name something newer.
         beside: what is to refer to it, by the annotations that name such things in layouts.
         notes: annotations of what refers to it: what a layout says of the image.
+        withdrawn: tags of releases of the image that nobody is to use: a floating tag leaves them, backwards too.
     """
 
     image: Image
@@ -58,6 +59,7 @@ class Parcel:
     floating: tuple[str, ...] = ()
     beside: Mapping[str, bytes] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,7 @@ class _Shipment:
         )  # fmt: skip
 
     def _float(self, parcel: Parcel) -> tuple[str, ...]:
-        """Move tags, forwards only."""
+        """Move tags, forwards only, but for those of a release that was withdrawn."""
         moved = []
         releases: dict[Digest, str] = {}
         for tag in parcel.floating:
@@ -269,7 +271,8 @@ class _Shipment:
                 if not releases[found]:
                     self._reporter.warn(f"{name} stays where it is: {found} there does not say which release it is")
                     continue
-                if naming.age(f"x:{releases[found]}") > naming.age(f"x:{parcel.tag}"):
+                newer = naming.age(f"x:{releases[found]}") > naming.age(f"x:{parcel.tag}")
+                if newer and releases[found] not in parcel.withdrawn:
                     self._reporter.detail(f"{name} stays at {releases[found]}, which is newer than {parcel.tag}")
                     continue
             if not self._dry:

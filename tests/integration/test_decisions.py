@@ -274,6 +274,18 @@ def test_a_fix_that_needs_what_is_held_keeps_no_other(day1: Site) -> None:
     assert (told.code, told.json["error"]) == (1, "held")
 
 
+def test_what_comes_along_is_held_back_as_well(day1: Site) -> None:
+    site = day1
+    site.repo.add("lib", "1.2", depends="helper", files={"usr/lib/lib.so": "lib 1.2\n"})
+    for version in ("1", "2"):
+        site.repo.add("helper", version, files={"usr/lib/helper": f"{version}\n"})
+    site.repo.publish()
+    # Nothing has it yet, so a person writes it.
+    site.write({"security/holds.yaml": "holds:\n- {package: helper, version: '2', because: it breaks}\n"})
+    site.works("security", "update")
+    assert locked(site) == {"lib": "1.2", "helper": "1", "other": "1"}
+
+
 # What is withdrawn
 
 
@@ -414,6 +426,13 @@ def test_an_old_package_that_no_mirror_has_any_more(fixed: Site) -> None:
     site.edit("imgbuild.yaml", "workspace: site\n", f"workspace: site\nstores: [{kept}]\n")
     assert withdraw(site, cache=empty).code == 0
     assert (locked(site)["lib"], layers(site, "app:1-r4")) == ("1", layers(site, "app:1-r2"))
+
+
+def test_what_moved_no_package_is_told(day1: Site) -> None:
+    day1.edit("repos/app/component.yaml", "it serves", "it serves well")
+    day1.works("build", "app")
+    assert revision(day1) == "1-r3"
+    assert "It moved no package" in day1.works("withdraw", "app:1-r3", "--because", "it hangs").output
 
 
 def test_what_cannot_be_withdrawn(day1: Site) -> None:

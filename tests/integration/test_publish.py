@@ -150,6 +150,27 @@ def test_a_release_is_never_overwritten(site: Site, plain: Registry) -> None:
     }
 
 
+def test_a_floating_tag_leaves_what_was_withdrawn(site: Site, plain: Registry) -> None:
+    told = "{from: apt/app}"
+    for version in ("1.5", "1.4"):
+        site.edit("repos/app/component.yaml", f"version: {told}", f'version: "{version}"')
+        told = f'"{version}"'
+        site.works("lock", "app")
+        site.build()
+        found = publish(site, "--registry", plain.host).json["images"][0]["tags"]
+    # By itself no tag goes back.
+    assert found == ["1.4-r1", "1.4"]
+    site.write(
+        {
+            "security/withdrawn.yaml": "withdrawn:\n"
+            "- {image: app, tag: 1.5-r1, successor: 1.4-r1, move: ['1'], because: it hangs}\n"
+        }
+    )
+    assert publish(site, "--registry", plain.host).json["images"][0]["tags"] == ["1"]
+    tags = plain.tags("app")
+    assert tags["1"] == tags["1.4-r1"]
+
+
 def test_a_dev_build_moves_nothing_else(site: Site, plain: Registry) -> None:
     site.repo.add("lib", "1", files={"usr/lib/lib.so": "lib 1\n"})
     site.repo.add("app", "2", depends="lib", files={"usr/bin/app": "#!/bin/sh\n"})
