@@ -192,9 +192,14 @@ class _Shipment:
         if origin and origin != repository:
             if self._dry:
                 return "mounted"
-            location = uploads.mount(self._session, repository, blob.digest, origin)
-            if not location:
-                return "mounted"
+            try:
+                location = uploads.mount(self._session, repository, blob.digest, origin)
+                if not location:
+                    return "mounted"
+            except RegistryError as error:
+                # Who may not read the other repository may still write to this one.
+                if error.status is None:
+                    raise
         if content.has_blob(self._session, repository, blob.digest):
             return "there"
         if not self._dry:

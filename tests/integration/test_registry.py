@@ -155,6 +155,17 @@ def test_a_layer_is_sent_once_however_many_images_have_it(proxy: FaultyProxy, st
     assert sum(one.layers_mounted for one in sent) == 1 + 2 + 3 + 4 + 5
 
 
+@pytest.mark.parametrize("fault", [Fault(status=403), Fault(status=405)])
+def test_without_mounts_every_repository_is_sent_its_own(
+    plain: Registry, proxy: FaultyProxy, store: Store, team: str, fault: Fault
+) -> None:
+    proxy.spoil("POST", "mount=", fault, times=1000)
+    image = random_image(store, layers=3, seed=7)
+    sent = send(proxy.host, parcel(image, f"{team}/one"), parcel(image, f"{team}/two"))
+    assert [(one.error, one.layers_sent) for one in sent] == [(None, 3)] * 2
+    plain.require_whole(f"{team}/two")
+
+
 def test_a_fix_is_told_from_the_release_before(proxy: FaultyProxy, store: Store, team: str) -> None:
     """What r1 has, nobody asks for again; a new image takes over what it shares with another."""
     before = labelled(store, "1.0-r1", 1, layers=20)
@@ -300,7 +311,7 @@ BOTHERS = {
 }
 
 
-@pytest.mark.parametrize("chunk", [1 << 20, 1500])
+@pytest.mark.parametrize("chunk", [1500, pytest.param(1 << 20, marks=pytest.mark.full)])
 @pytest.mark.parametrize("bother", BOTHERS)
 def test_what_may_go_better_is_tried_again(
     plain: Registry,
