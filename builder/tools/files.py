@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -47,11 +48,11 @@ def write_all(folder: Path, files: Mapping[Path, bytes]) -> None:
         for path, data in files.items():
             write(path, data)
         return
-    ready: dict[str, str] = {}
+    ready: list[str] = []
     try:
         for path, data in files.items():
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            ready[name] = str(path.absolute())
+            descriptor, name = tempfile.mkstemp(dir=path.parent.absolute(), prefix=f".{path.name}.")
+            ready.append(name)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -80,8 +81,18 @@ def finish(folder: Path) -> bool:
 def _rename(note: Path) -> None:
     # Whoever comes first renames; what is not there any more has been.
     with contextlib.suppress(FileNotFoundError):
-        text = note.read_bytes()
-        for name, path in json.loads(text).items() if text else ():
+        for path in _noted(note.read_bytes()):
             with contextlib.suppress(FileNotFoundError):
-                os.replace(name, path)
+                os.replace(path, path.with_name(path.name[1:].rpartition(".")[0]))
         note.unlink()
+
+
+def _noted(data: bytes) -> list[Path]:
+    # Somebody else's repository may bring such a note: it names no places, only files that have been made ready beside
+    # those in whose place they come.
+    try:
+        found = json.loads(data) if data else []
+    except ValueError:
+        found = []
+    paths = [Path(name) for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    return [path for path in paths if re.fullmatch(r"\.[^/]+\.[a-z0-9_]{8}", path.name) and path.is_absolute()]

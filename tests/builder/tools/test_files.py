@@ -60,6 +60,20 @@ def test_ended_anywhere_all_or_none_is_written(count: int, tmp_path: Path) -> No
     assert seen == {OLD, NEW}
 
 
+@pytest.mark.parametrize(
+    "note",
+    ["", "{", "3", '{"a": "b"}', '[3, "", ".", "x", "/"]', '["PATH/secret", "PATH/.secret.", "PATH/.secret.A1234567"]'],
+)
+def test_a_note_of_somebody_else_moves_nothing(note: str, tmp_path: Path) -> None:
+    for name in ("secret", ".secret.A1234567"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".imgbuild-x.unfinished").write_text(note.replace("PATH", str(tmp_path)))
+    assert files.finish(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        name: name for name in ("secret", ".secret.A1234567")
+    }
+
+
 def test_what_cannot_be_written_leaves_all_as_it_was(tmp_path: Path) -> None:
     first = tmp_path / "lock.yaml"
     first.write_bytes(OLD)
