@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import StaleLock
+from builder.errors import MakeError, StaleLock
 from builder.formats import lockfile
 from builder.model.decision import Hold
 from builder.model.lock import RULES, Artifact, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
-from builder.model.plan import ImagePlan
+from builder.model.plan import ImagePlan, MadeLayer
 from builder.pipeline import decisions, making, packages, reviewing, wheels
 from builder.pipeline.edges import Edges
 from builder.pipeline.selection import Selection, definitions
@@ -278,7 +278,7 @@ def _locked(
         made = replace(made, users=before.users, groups=before.groups)
         # Newer dates of the indexes alone are no reason to write.
         return before if replace(made, sources=before.sources, built=before.built, text=before.text) == before else made
-    return _learn(catalog, definition, {**locks, definition.key: made}, edges)
+    return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None)
 
 
 def _with_learnt(
@@ -293,27 +293,51 @@ def _with_learnt(
     return tuple(sorted(users)), tuple(sorted(group_numbers))
 
 
-def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges) -> Lock:
-    """Configure once without holding scripts to numbers, and lock those that they allocate."""
+def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, kept: bool) -> Lock:
+    """Configure, and lock the numbers of users and groups that scripts allocate.
+
+    Args:
+        kept: whether the lock has the numbers of one before it. If they still hold, what is configured is the layer that
+            a build wants, and nothing is done twice; else it is done once more without holding scripts to any.
+    """
     lock_ = locks[definition.key]
+    if kept:
+        try:
+            found = _configured(catalog, definition, locks, edges, learn=False)
+        except MakeError as error:
+            edges.reporter.detail(f"{definition.title}: the numbers of before do not hold: {error.message}")
+        else:
+            if _of(lock_, definition, found) == lock_:
+                return lock_
+    found = _configured(catalog, definition, locks, edges, learn=True)
+    below = [locks[part.key] for part in definition.chain()[:-1]]
+    fixed = _of(lock_, definition, found)
+    users, numbers = accounts.learnt(found.users, found.groups, fixed, below, _above(catalog, definition))
+    return replace(lock_, users=users, groups=numbers)
+
+
+def _configured(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, learn: bool) -> MadeLayer:
+    """The state of a definition by locks that are not written yet."""
     contents = packages.contents([definition], edges.store)
     compression = catalog.workspace.defaults.compression
-    plan = planner.parts(chain(definition, locks), contents, compression, learn=True)[-1].state
+    plan = planner.parts(chain(definition, locks), contents, compression, learn=learn)[-1].state
 
     def fetch(wanted: tuple[Artifact, ...]) -> None:
         packages.fetch(catalog, [definition], wanted, edges, locks.values())
 
     made = making.make((plan,), edges.store, fetch, edges.jobs, edges.reporter)
     making.require(made, (plan,))
-    found = made.layers[plan.cache_key]
-    below = [locks[part.key] for part in definition.chain()[:-1]]
-    fixed = replace(
+    return made.layers[plan.cache_key]
+
+
+def _of(lock_: Lock, definition: Definition, found: MadeLayer) -> Lock:
+    """A lock without the users and groups that there are none of any more."""
+    users, numbers = {user.name for user in found.users}, {group.name for group in found.groups}
+    return replace(
         lock_,
-        users=tuple(user for user in lock_.users if user.name in {u.name for u in found.users} | definition.model.users.keys()),
-        groups=tuple(group for group in lock_.groups if group.name in {g.name for g in found.groups}),
-    )  # fmt: skip
-    users, numbers = accounts.learnt(found.users, found.groups, fixed, below, _above(catalog, definition))
-    return replace(lock_, users=users, groups=numbers)
+        users=tuple(user for user in lock_.users if user.name in users | definition.model.users.keys()),
+        groups=tuple(group for group in lock_.groups if group.name in numbers),
+    )
 
 
 def _above(catalog: Catalog, definition: Definition) -> tuple[Lock, ...]:
