@@ -248,14 +248,17 @@ def _make(
     locks = {part.key: job.locks[part.key] for job in jobs for part in job.image.chain()}
     known = {layer.cache_key: layer for lock in locks.values() for layer in lock.built}
     places = tuple(LayoutBlobs(Path(way.path)) for way in ways if way.kind == "oci")
+    brought: frozenset[Digest] = frozenset()
     if published:
         # A build that looks in no registry does without what that needs.
         from builder.pipeline import reusing
 
-        reusing.fetch((job.plan for job in jobs), known, places, published, edges)
+        brought = reusing.fetch((job.plan for job in jobs), known, places, published, edges)
     fetch = _fetcher(catalog, tuple(job.image for job in jobs), locks.values(), edges)
     layers = Plan(tuple(job.plan for job in jobs)).layers()
-    return making.make(layers, edges.store, fetch, edges.jobs, edges.reporter, built=known, places=places)
+    return making.make(
+        layers, edges.store, fetch, edges.jobs, edges.reporter, built=known, places=places, brought=brought
+    )
 
 
 def _fetcher(

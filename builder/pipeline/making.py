@@ -55,6 +55,7 @@ def make(
     *,
     built: Mapping[CacheKey, BuiltLayer] | None = None,
     places: tuple[Blobs, ...] = (),
+    brought: frozenset[Digest] = frozenset(),
 ) -> Made:
     """Make the layers that are missing, each once, in parallel.
 
@@ -63,10 +64,11 @@ def make(
         fetch: called once, with all packages that making needs.
         built: what locks say that layers turned out to be.
         places: where layers of the last release may lie.
+        brought: layers whose bytes were fetched into the store, and verified, to be used for what the locks say they are.
     """
     for plan in plans:
         if built and plan.cache_key in built and store.made(plan.cache_key) is None:
-            _bring(plan, built[plan.cache_key], places, store)
+            _bring(plan, built[plan.cache_key], places, brought, store)
     found = {plan.cache_key: made for plan in plans if (made := store.made(plan.cache_key))}
     reused = frozenset(found)
     todo: dict[CacheKey, LayerPlan] = {}
@@ -103,9 +105,11 @@ def make(
     return Made(found, reused, outcome)
 
 
-def _bring(plan: LayerPlan, known: BuiltLayer, places: tuple[Blobs, ...], store: Store) -> None:
+def _bring(
+    plan: LayerPlan, known: BuiltLayer, places: tuple[Blobs, ...], brought: frozenset[Digest], store: Store
+) -> None:
     # What a layout holds may be damaged: it counts if it has the digest that the lock says.
-    if store.sound(known.digest) or any(_copied(known, place, store) for place in places):
+    if known.digest in brought or any(_copied(known, place, store) for place in places):
         media_type = compress.MEDIA_TYPES[plan.compression]
         layer = Layer(known.digest, known.diff_id, known.size, media_type)
         store.keep(MadeLayer(plan.cache_key, layer, newest=known.newest))

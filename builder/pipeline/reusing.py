@@ -26,7 +26,7 @@ def fetch(
     places: tuple[Blobs, ...],
     where: Address,
     edges: Edges,
-) -> None:
+) -> frozenset[Digest]:
     """Bring layers from a registry into the store, each verified by the digest in its lock.
 
     What is not there is made here; a registry that fails is told, and done without.
@@ -34,6 +34,9 @@ def fetch(
     Args:
         known: what locks say that layers turned out to be.
         places: where they are sought before.
+
+    Returns:
+        What has come.
     """
     wanted: dict[Digest, tuple[int, list[str]]] = {}
     for plan in plans:
@@ -42,24 +45,21 @@ def fetch(
             if built and edges.store.made(layer.cache_key) is None:
                 _, repositories = wanted.setdefault(built.digest, (built.size, []))
                 repositories.append(where.repository(plan.image))
-    wanted = {
-        digest: found
-        for digest, found in wanted.items()
-        if not edges.store.has(digest) and not any(_has(place, digest) for place in places)
-    }
+    wanted = {digest: found for digest, found in wanted.items() if not any(_has(place, digest) for place in places)}
     if wanted:
         edges.reporter.step(f"looking in {where.host} for {len(wanted)} layers")
         with Session(where.host, Logins(), edges.reporter, tries=2) as session:
-            _Fetching(session, wanted, edges).run()
+            return _Fetching(session, wanted, edges).run()
+    return frozenset()
 
 
 class _Fetching:
     def __init__(self, session: Session, wanted: Mapping[Digest, tuple[int, list[str]]], edges: Edges) -> None:
         self._session, self._wanted, self._edges = session, wanted, edges
-        self._count = self._bytes = 0
+        self._brought: dict[Digest, int] = {}
         self._mutex = Mutex()
 
-    def run(self) -> None:
+    def run(self) -> frozenset[Digest]:
         pool, patient = ThreadPoolExecutor(_CONNECTIONS), True
         try:
             # One that does not answer is asked once, not by all at once.
@@ -73,10 +73,13 @@ class _Fetching:
         finally:
             self._session.stopped.set()
             pool.shutdown(wait=patient, cancel_futures=True)
-        self._edges.reporter.note(f"{self._count} of them are there: {self._bytes} bytes")
+        brought = dict(self._brought)
+        self._edges.reporter.note(f"{len(brought)} of them are there: {sum(brought.values())} bytes")
+        return frozenset(brought)
 
     def _one(self, digest: Digest) -> None:
         size, repositories = self._wanted[digest]
+        there = self._edges.store.has(digest)
         blobs = RegistryBlobs(self._session, tuple(dict.fromkeys(repositories)), self._edges.store)
         try:
             blobs.open(digest).close()
@@ -86,8 +89,7 @@ class _Fetching:
             self._edges.reporter.warn(error.message)
             return
         with self._mutex:
-            self._count += 1
-            self._bytes += size
+            self._brought[digest] = 0 if there else size
 
 
 def _has(place: Blobs, digest: Digest) -> bool:

@@ -49,7 +49,7 @@ class RegistryBlobs:
             RegistryError: the registry does not answer.
             IntegrityError: what it gives is something else.
         """
-        if not self.anew and self.store.has(digest):
+        if not self.anew and self.store.sound(digest):
             return self.store.open(digest)
         for repository in self.repositories:
             if self.anew:
