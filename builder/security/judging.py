@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
 
 from builder.model.advisory import PYPI, Advisory, State
 from builder.model.lock import LockedPackage, LockedWheel
@@ -19,22 +21,29 @@ def release(suite: str, codenames: Iterable[str]) -> str:
 
 def by_source(advisories: Iterable[Advisory]) -> Mapping[tuple[str, str], tuple[Advisory, ...]]:
     """Advisories by suite and source package."""
-    found: dict[tuple[str, str], list[Advisory]] = {}
-    for advisory in advisories:
-        found.setdefault((advisory.suite, advisory.source), []).append(advisory)
-    return {key: tuple(sorted(set(rows))) for key, rows in found.items()}
+    found: dict[tuple[str, str], dict[tuple[str, ...], Advisory]] = {}
+    for one in advisories:
+        rows = found.setdefault((one.suite, one.source), {})
+        rows.setdefault((one.id, one.introduced, one.fixed, one.feed), one)
+    return {key: tuple(rows.values()) for key, rows in found.items()}
 
 
 def package(locked: LockedPackage, advisory: Advisory) -> State:
     """How a package of Debian stands (deb-version(7)); the source's version counts, as advisories name that."""
-    from debian.debian_support import version_compare
-
-    version = locked.source_version
-    if advisory.introduced != "0" and version_compare(version, advisory.introduced) < 0:
+    version = _version(locked.source_version)
+    if advisory.introduced != "0" and version < _version(advisory.introduced):
         return State.UNTOUCHED
     if not advisory.fixed:
         return State.WAITING
-    return State.FIXED if version_compare(version, advisory.fixed) >= 0 else State.FIXABLE
+    return State.FIXED if version >= _version(advisory.fixed) else State.FIXABLE
+
+
+@cache
+def _version(text: str) -> Any:
+    # Thousands of advisories speak of a few versions each; to take one apart is half of a comparison.
+    from debian.debian_support import Version
+
+    return Version(text)
 
 
 def wheel(locked: LockedWheel, advisory: Advisory) -> State:
