@@ -17,6 +17,7 @@ ImgbuildError (dsl.errors)
 ├── ImageError                an image, layout or archive is broken
 ├── FeedError                 a document of advisories is none
 ├── RecordError               the record cannot be had, or is not one of ours
+├── BranchError               a branch of git cannot be made
 ├── CompareError              the ordinary way of installing failed, or is not there
 ├── RegistryError             a registry cannot be reached, or refused
 └── EngineError               docker or podman is missing or refused
@@ -147,6 +148,10 @@ class FeedError(ImgbuildError):
 
 class RecordError(ImgbuildError):
     code = "record"
+
+
+class BranchError(ImgbuildError):
+    code = "branch"
 
 
 class CompareError(ImgbuildError):

@@ -334,3 +334,81 @@ def hold(common: Common, package: str | None, because: str, until: str, undo: bo
     if not shown:
         print("nothing is held")
     return 0
+
+
+_STATES = {
+    "none": "nothing to do", "made": "made", "rewritten": "rewritten", "unchanged": "it says the same already",
+    "merged": "it was merged, and is removed", "left": "left as it is", "failed": "failed",
+}  # fmt: skip
+
+
+@command.command("watch")
+@click.option("--commit", is_flag=True, help="Put the new locks on a branch, and leave the working copy alone.")
+@click.option("--branch", metavar="NAME", help="The branch, with --commit.  [default: imgbuild/security-updates]")
+@click.option("--base", metavar="COMMIT", help="What it stands on.  [default: what is checked out]")
+@click.option("--author", metavar="'NAME <MAIL>'", help="Who commits.  [default: as git is configured]")
+@click.option("--to", "destination", default="oci:out", show_default=True, metavar="TARGET", help="Where images go.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
+@feeds_option
+@offline_option
+@jobs_option
+@common
+def watch(
+    common: Common, commit: bool, branch: str | None, base: str | None, author: str | None, destination: str,
+    report: Path | None, feeds: tuple[str, ...], offline: bool, jobs: int,
+) -> int:  # fmt: skip
+    """The job of each night: ask feeds and indexes, update what has a fix, build it, validate the images.
+
+    Without --commit the new locks are left in the working copy, as `security update` does. With --commit the working
+    copy is neither read nor written: the night begins with what is committed at the base, and the branch is set to one
+    commit on top of it, so that a branch which stays open for many nights uses up no revision. It is there only if all
+    that it changes was built and is valid; one that says the same already is left as it is; one that was merged is
+    removed; one with commits of others is not touched. Component repos that are git checkouts of their own get a
+    branch each. What is used from elsewhere at a commit is only reported.
+
+    It may be killed at any point, and run again. If another one is at work on the same workspace, it says so and ends.
+
+    Ends with 0 if all is done or nothing was to do, 1 if something failed or a fix is not possible.
+
+    \b
+    Examples:
+      imgbuild security watch
+      imgbuild security watch --commit --report report.md
+      imgbuild security watch --commit --base origin/main --author "Images <images@acme.example>"
+    """
+    from builder.errors import UsageError
+    from builder.pipeline import watching
+    from builder.pipeline.edges import Edges
+
+    if not commit and (branch or base or author):
+        raise UsageError("--branch, --base and --author are of the branch that --commit makes", "say --commit, too")
+    edges = Edges(common.store(), common.reporter(), jobs)
+    with watching.alone(common.directory, edges) as alone:
+        if not alone:
+            told = f"another `security watch` is at work on {common.directory}: nothing was done"
+            if common.json:
+                output.print_json({"busy": told})
+            else:
+                print(told)
+            return 0
+        if commit:
+            wanted = watching.Wanted(branch or watching.BRANCH, base or "", author or "")
+            night = watching.on_branch(
+                common.directory, common.repos, wanted, feeds, destination, edges, offline=offline
+            )
+        else:
+            night = watching.here(common.catalog(), feeds, destination, edges, offline=offline)
+    text = watching.report(night)
+    if report:
+        report.write_text(text)
+    if common.json:
+        output.print_json(night.data())
+    else:
+        print(text, end="")
+        for one in night.branches:
+            told = _STATES[one.state] + (f": {one.told}" if one.told else "")
+            print(f"{one.top}: {one.name} on {one.base}: {told}{f' ({one.commit[:12]})' if one.commit else ''}")
+    for built in night.update.built:
+        if built.error:
+            output.error(built.error, json_wanted=False)
+    return 1 if night.failed else 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builder import file_differences, transports
-from builder.errors import ImageError, Unsatisfiable, UsageError
+from builder.errors import ConfigureError, ImageError, Unsatisfiable, UsageError
 from builder.model.advisory import State
 from builder.model.digest import CacheKey
 from builder.model.lock import BuiltLayer, LockedPackage
@@ -124,7 +124,7 @@ def sources(
     """
     wanted = tuple(targets)
     images = selection.images(catalog, wanted)
-    definitions = selection.definitions(images)
+    definitions = tuple(one for one in selection.definitions(images) if not one.foreign)
     locks = locking.read(definitions, packages.architecture(catalog))
     held = {p.name: p.source_package for lock in locks.values() for p in lock.packages}
     findings = securing.status(catalog, wanted, feeds).findings
@@ -138,7 +138,7 @@ def sources(
                 raise UsageError(f"{word} touches nothing here", "say an advisory, a CVE or a package that is locked")
             found |= told | named
         return tuple(sorted(found))
-    open_ = {one.advisory.source for one in findings if one.state == State.FIXABLE}
+    open_ = {one.advisory.source for one in findings if one.state == State.FIXABLE} & {*held.values()}
     rows = locking.outdated(catalog, definitions, edges)
     return tuple(sorted(open_ | {held[row[1]] for row in rows if row[4].endswith("security") and row[1] in held}))
 
@@ -246,7 +246,7 @@ def _locked(
     try:
         # Nothing is written before everything is resolved.
         return moving, {}, locking.lock(catalog, chosen, edges, only=frozenset(moving), write=write)
-    except Unsatisfiable as error:
+    except (Unsatisfiable, ConfigureError) as error:
         if len(moving) == 1:
             return (), {moving[0]: error.message}, ()
     good: tuple[str, ...] = ()
@@ -255,7 +255,7 @@ def _locked(
         try:
             locking.lock(catalog, chosen, edges, only=frozenset((*good, name)), write=False)
             good = (*good, name)
-        except Unsatisfiable as error:
+        except (Unsatisfiable, ConfigureError) as error:
             failed[name] = error.message
     return good, failed, locking.lock(catalog, chosen, edges, only=frozenset(good), write=write) if good else ()
 

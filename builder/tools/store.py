@@ -6,6 +6,7 @@
     apt/                 apt's lists
     feeds/               documents of advisories, by their address
     record/              what is remembered of releases and advisories: it is not emptied with the rest
+    worktrees/           workspaces at a commit, while a branch is made of what changes there
     logs/                what scripts of packages said, by state; what became of an image, by its name
     locks/               one file per shared thing, for `exclusive`
     tmp/                 what is being made; whatever lies here unlocked is left over
@@ -282,6 +283,17 @@ class Store:
         with (self._folder("locks") / name).open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """As ``exclusive``, but nobody is waited for: whether we are the only one in a block of this name."""
+        with (self._folder("locks") / name).open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     def folder(self, name: str) -> Path:
         """A folder of the store, made if need be: ``apt``."""
