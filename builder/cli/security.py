@@ -74,6 +74,8 @@ def status(
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)
     known = securing.read_exploits(catalog, epss, kev, edges, offline=offline)
     found = securing.status(catalog, targets, told)
+    for broken in catalog.broken if not targets else ():
+        common.reporter().warn(f"{broken.file} is broken: nothing is said of it; `imgbuild check` says more")
     _tell_over(common, catalog)
     shown = securing.at_least(found.open, severity) if severity else found.open
     shown = tuple(one for one in shown if one.state == State.FIXABLE) if fixable else shown

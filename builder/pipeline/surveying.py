@@ -69,7 +69,7 @@ def flaws_of(findings: Iterable[Finding]) -> tuple[Flaw, ...]:
 
 def _flaw(rows: list[Finding]) -> Flaw:
     advisory = rows[0].advisory
-    known = sorted(one.advisory.published[:10] for one in rows if one.advisory.published)
+    known = sorted(one.advisory.since[:10] for one in rows if one.advisory.since)
     return Flaw(
         advisory.id, advisory.severity or "unrated", advisory.source, rows[0].version, advisory.fixed,
         advisory.waiting, advisory.summary, _day(known[0]) if known else None,

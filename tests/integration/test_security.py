@@ -51,6 +51,12 @@ def test_what_is_open(with_library: Site) -> None:
     assert site.works("security", "explain", "CVE-2026-1", "--feed", "tracker.json").output.count("fixed: lib 2") == 1
 
 
+def test_what_cannot_be_read_is_not_passed_over(with_library: Site) -> None:
+    with_library.write({"repos/other/component.yaml": "dsl: 1\ncomponent: other\n"})
+    found = with_library.run("security", "status", "--feed", "tracker.json")
+    assert (found.code, "repos/other/component.yaml is broken" in found.errors) == (3, True), found.errors
+
+
 def test_what_waits_is_no_fix(with_library: Site) -> None:
     (with_library.folder / "tracker.json").write_text(
         tracker("", "open", nodsa="Minor issue", nodsa_reason="postponed")
