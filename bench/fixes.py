@@ -137,14 +137,15 @@ def rebuilt(source: str) -> Callable[[Race], dict[str, Any]]:
 def touched(catalog: Catalog, source: str) -> tuple[str, ...]:
     """The Dockerfiles that have a source package's packages, and those that stand on them."""
     files = fleet.dockerfiles(catalog)
-    layers = {layer.name: "base" if layer.extends is None else fleet.SHARED for layer in catalog.layers}
-    definitions = [part for component in catalog.components for image in component.images for part in image.chain()]
-    locks = {part.key: lockfile.read(part.lock_path).get(part.name, "amd64") for part in definitions}
+    images = [image for component in catalog.components for image in component.images]
     found: set[str] = set()
-    for part in definitions:
-        lock = locks[part.key]
-        if lock and any(package.source_package == source for package in lock.packages):
-            found.add(layers.get(part.name, part.name))
+    for image in images:
+        own = fleet.layers_of(image)[1]
+        for part in image.chain():
+            lock = lockfile.read(part.lock_path).get(part.name, "amd64")
+            if lock and any(package.source_package == source for package in lock.packages):
+                layer = fleet.SHARED if fleet.shares(image) else own[0].name
+                found.add("base" if part.extends is None else layer if part.kind == "layer" else part.name)
     for name, text in files.items():
         if fleet.base_of(text) in found:
             found.add(name)

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,18 +44,27 @@ def dockerfiles(catalog: Catalog) -> dict[str, str]:
     images = [image for component in catalog.components for image in component.images]
     found = {"base": _base(catalog)}
     for image in images:
+        layers, own = layers_of(image)
         below = "base"
-        openstack: list[Definition] = []
-        for part in image.chain()[1:]:
-            if part.kind == "layer":
-                openstack.append(part)
-                continue
-            if openstack and below == "base":
-                below = SHARED
-                found.setdefault(SHARED, "\n".join(["FROM bench/base", *_steps(openstack)]) + "\n")
-            found.setdefault(part.name, "\n".join([f"FROM bench/{below}", *_steps([part])]) + "\n")
-            below = part.name
+        if shares(image):
+            below = SHARED
+            found.setdefault(SHARED, "\n".join(["FROM bench/base", *_steps(layers)]) + "\n")
+            layers = ()
+        for part in own:
+            found.setdefault(part.name, "\n".join([f"FROM bench/{below}", *_steps([*layers, part])]) + "\n")
+            below, layers = part.name, ()
     return found
+
+
+def layers_of(image: Definition) -> tuple[tuple[Definition, ...], tuple[Definition, ...]]:
+    """The layer definitions above the base that an image stands on, and what is its component's own."""
+    above = image.chain()[1:]
+    return tuple(p for p in above if p.kind == "layer"), tuple(p for p in above if p.kind != "layer")
+
+
+def shares(image: Definition) -> bool:
+    """Whether an image stands on what those of OpenStack share."""
+    return any(part.name == "openstack" for part in layers_of(image)[0])
 
 
 def groups(files: dict[str, str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
@@ -90,7 +99,7 @@ def _base(catalog: Catalog) -> str:
     )
 
 
-def _steps(parts: list[Definition]) -> Iterator[str]:
+def _steps(parts: Sequence[Definition]) -> Iterator[str]:
     answers = [
         f"{package} {question} {_answer(answer)}"
         for part in parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,9 +60,9 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgresql_.PostgreSQL]:
+def postgresql() -> Iterator[postgresql_.PostgreSQL]:
     """A PostgreSQL for the whole run."""
-    with postgresql_.server(tmp_path_factory.mktemp("postgresql")) as server:
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder, postgresql_.server(Path(folder)) as server:
         yield server
 
 

@@ -49,7 +49,11 @@ class PostgreSQL:
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[PostgreSQL]:
-    """Start a server; skips the test if there is none."""
+    """Start a server; skips the test if there is none.
+
+    Args:
+        folder: that everybody can reach: pytest's own are closed to others by each run that begins.
+    """
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if not programs:
         pytest.skip("needs postgresql")
@@ -59,8 +63,6 @@ def server(folder: Path) -> Iterator[PostgreSQL]:
     data.mkdir()
     (folder / "password").write_text(password)
     if as_user:
-        for one in (folder, *folder.parents[:3]):
-            one.chmod(one.stat().st_mode | 0o111)
         run(["chown", "-R", "postgres:", folder])
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
