@@ -42,9 +42,9 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALWAYS_KEPT = ("/usr/share/doc/*/copyright",)
 """Licenses travel with what they are for."""
 
-WANTED_BY_SCRIPTS = frozenset({"init-scripts", "tests"})
+WANTED_BY_SCRIPTS = frozenset({"init-scripts", "sudoers", "tests"})
 """Kinds that dpkg itself must not leave out: scripts fail without them (update-rc.d; py3compile, without a module that its
-package lists)."""
+package lists), and a conffile that dpkg leaves out has no checksum in its records."""
 
 _WILDCARD = re.compile(r"[*?\[\\]")
 _UNMERGED = re.compile(r"/usr/(?:bin|sbin|lib)/(?!python3)")
