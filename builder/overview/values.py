@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-GRAVEST_FIRST = ("critical", "high", "medium", "low", "unimportant", "unrated")
-"""The words for how grave a flaw is; ``unrated`` where a feed has none."""
+from builder.model.advisory import SEVERITIES
+
+UNRATED = "unrated"
+GRAVEST_FIRST = (*reversed(SEVERITIES), UNRATED)
+"""The words for how grave a flaw is; ``unrated`` where a feed has none of them."""
 
 
 LAST = ("component", "image")

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from builder.model.digest import CacheKey
 from builder.model.lock import Artifact, BuiltLayer
 from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan, WheelLayerPlan
-from builder.overview.values import Flaw, Image, Layer, Month, Overview, Release
+from builder.overview.values import GRAVEST_FIRST, UNRATED, Flaw, Image, Layer, Month, Overview, Release
 from builder.pipeline import building, locking, packages, securing, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.securing import Finding
@@ -71,7 +71,7 @@ def _flaw(rows: list[Finding]) -> Flaw:
     advisory = rows[0].advisory
     known = sorted(one.advisory.since[:10] for one in rows if one.advisory.since)
     return Flaw(
-        advisory.id, advisory.severity or "unrated", advisory.source, rows[0].version, advisory.fixed,
+        advisory.id, advisory.severity if advisory.severity in GRAVEST_FIRST else UNRATED, advisory.source, rows[0].version, advisory.fixed,
         advisory.waiting, advisory.summary, _day(known[0]) if known else None,
         tuple(sorted({f"{one.definition}/{one.layer}" for one in rows})),
         tuple(sorted({image for one in rows for image in one.images})),
