@@ -201,15 +201,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = fleet.run(folder, chosen.runs, STEPS, "fixes.json")
     if chosen.publish:
-        publish(results)
+        race_report.publish_part("fixes", "security.md", START, results, page(results))
     print(race_report.table(results, CASES))
-
-
-def publish(results: dict[str, Any]) -> None:
-    """Write the results, and the part of the page that is made from them."""
-    (fleet.DOCS / "fixes.json").write_text(json.dumps(results, indent=1) + "\n")
-    path = fleet.DOCS / "security.md"
-    path.write_text(race_report.put(path.read_text(), START, page(results)))
 
 
 def page(results: dict[str, Any]) -> str:

@@ -27,7 +27,6 @@ from bench.race import Race, Subject
 from dsl import loading, model
 from dsl.catalog import Catalog, Definition
 
-DOCS = Path(__file__).parent.parent / "docs"
 START = "<!-- bench.fleet -->"
 SHARED = "openstack-base"
 """What the images of OpenStack stand on; all others stand on the base alone."""
@@ -201,7 +200,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = run(chosen.folder.absolute(), chosen.runs, STEPS)
     if chosen.publish:
-        publish(results)
+        race_report.publish_part("fleet", "fleet.md", START, results, page(results))
     print(race_report.table(results, CASES))
 
 
@@ -225,13 +224,6 @@ def run(
                 path.with_suffix(".new").rename(path)
                 shutil.rmtree(folder / "fetched", ignore_errors=True)
     return results
-
-
-def publish(results: dict[str, Any]) -> None:
-    """Write the results, and the part of the page that is made from them."""
-    (DOCS / "fleet.json").write_text(json.dumps(results, indent=1) + "\n")
-    path = DOCS / "fleet.md"
-    path.write_text(race_report.put(path.read_text(), START, page(results)))
 
 
 def page(results: dict[str, Any]) -> str:

@@ -201,6 +201,13 @@ def published(text: str, results: Results) -> str:
     return put(text, START, page(results))
 
 
+def publish_part(name: str, page_name: str, mark: str, results: Results, found: str) -> None:
+    """Write results as ``NAME.json``, and what is made from them between a mark of a page and the next end."""
+    (DOCS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    path = DOCS / page_name
+    path.write_text(put(path.read_text(), mark, found))
+
+
 def put(text: str, mark: str, found: str) -> str:
     """A page with something between a mark and the next end."""
     before, _, rest = text.partition(mark)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.report import size as size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from builder.pipeline.building import Built
     from builder.report import Reporter
     from dsl.errors import ImgbuildError, Problem
 
@@ -78,6 +81,29 @@ def problems_text(problems: tuple[Problem, ...], kind: str = "error") -> str:
         if problem.hint:
             lines.append(f"    hint: {problem.hint}")
     return "\n".join(lines)
+
+
+def change(text: str, data: Any, report: Path | None, *, json_wanted: bool) -> None:
+    """Tell what a command changed, to people or to machines, and write it down for a reviewer.
+
+    Args:
+        text: Markdown.
+        report: the file for it, if one is wanted.
+    """
+    if report:
+        report.write_text(text)
+    if json_wanted:
+        print_json(data)
+    else:
+        print(text, end="")
+
+
+def failures(built: Iterable[Built]) -> bool:
+    """Tell why images were not built; whether there are such."""
+    errors = [one.error for one in built if one.error]
+    for problem in errors:
+        error(problem, json_wanted=False)
+    return bool(errors)
 
 
 def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...]) -> str:

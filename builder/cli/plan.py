@@ -24,8 +24,7 @@ def command(common: Common, targets: tuple[str, ...], everything: bool) -> None:
       imgbuild plan nova/nova-api --json
       imgbuild plan --all
     """
-    from builder.model.lock import Artifact
-    from builder.model.plan import PackageLayerPlan, WheelLayerPlan
+    from builder.model import plan
     from builder.pipeline import building
     from builder.pipeline.edges import Edges
 
@@ -40,17 +39,12 @@ def command(common: Common, targets: tuple[str, ...], everything: bool) -> None:
         layers: list[dict[str, Any]] = []
         for layer in image.layers:
             made = known(layer.cache_key)
-            packages: tuple[Artifact, ...] = ()
-            group = ""
-            if isinstance(layer, PackageLayerPlan):
-                packages, group = layer.packages, layer.group
-            elif isinstance(layer, WheelLayerPlan):
-                packages, group = layer.wheels, f"{layer.environment}/{layer.group}"
+            packages = plan.artifacts(layer)
             layers.append(
                 {
-                    "kind": type(layer).__name__.removesuffix("LayerPlan").lower(),
+                    "kind": plan.kind(layer),
                     "definition": layer.definition,
-                    "group": group,
+                    "group": plan.group(layer),
                     "packages": [f"{p.title} {p.version}" for p in packages],
                     "package_bytes": sum(p.size for p in packages),
                     "bytes": made.layer.size if made else None,

@@ -226,17 +226,8 @@ def update(
     _tell_over(common, catalog)
     moving = updating.sources(catalog, targets, told, only, edges)
     found = updating.update(catalog, targets, moving, told, destination, edges, dry_run=dry_run)
-    text = updating.markdown(found)
-    if report:
-        report.write_text(text)
-    if common.json:
-        output.print_json(found.data())
-    else:
-        print(text, end="")
-    for one in found.built:
-        if one.error:
-            output.error(one.error, json_wanted=False)
-    return 1 if found.failed or any(one.error for one in found.built) else 0
+    output.change(updating.markdown(found), found.data(), report, json_wanted=common.json)
+    return 1 if output.failures(found.built) or found.failed else 0
 
 
 @command.command("ignore")
@@ -400,17 +391,10 @@ def watch(
             )
         else:
             night = watching.here(common.catalog(), feeds, destination, edges, offline=offline)
-    text = watching.report(night)
-    if report:
-        report.write_text(text)
-    if common.json:
-        output.print_json(night.data())
-    else:
-        print(text, end="")
+    output.change(watching.report(night), night.data(), report, json_wanted=common.json)
+    if not common.json:
         for one in night.branches:
             told = _STATES[one.state] + (f": {one.told}" if one.told else "")
             print(f"{one.top}: {one.name} on {one.base}: {told}{f' ({one.commit[:12]})' if one.commit else ''}")
-    for built in night.update.built:
-        if built.error:
-            output.error(built.error, json_wanted=False)
+    output.failures(night.update.built)
     return 1 if night.failed else 0

@@ -48,14 +48,5 @@ def command(
 
     edges = Edges(common.store(), common.reporter(), jobs)
     found = withdrawing.withdraw(common.catalog(), release, because, destination, edges, until=until, dry_run=dry_run)
-    text = withdrawing.markdown(found)
-    if report:
-        report.write_text(text)
-    if common.json:
-        output.print_json(found.data())
-    else:
-        print(text, end="")
-    for one in found.built:
-        if one.error:
-            output.error(one.error, json_wanted=False)
-    return 1 if any(one.error for one in found.built) else 0
+    output.change(withdrawing.markdown(found), found.data(), report, json_wanted=common.json)
+    return 1 if output.failures(found.built) else 0

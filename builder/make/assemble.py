@@ -21,6 +21,7 @@ from builder.model.plan import (
     PackageLayerPlan,
     StateLayerPlan,
     WheelLayerPlan,
+    kind,
 )
 
 _SHOWN = 6
@@ -60,9 +61,8 @@ def _named(held: Sequence[Artifact]) -> str:
 
 
 def _described(plan: LayerPlan, layer: Layer) -> Layer:
-    kind = type(plan).__name__.removesuffix("LayerPlan").lower()
     annotations = {
-        f"{PREFIX}kind": kind,
+        f"{PREFIX}kind": kind(plan),
         f"{PREFIX}definition": plan.definition,
         f"{PREFIX}cache-key": str(plan.cache_key),
     }

@@ -42,7 +42,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALWAYS_KEPT = ("/usr/share/doc/*/copyright",)
 """Licenses travel with what they are for."""
 
-WANTED_BY_SCRIPTS = frozenset({"init-scripts", "sudoers", "tests"})
+KEPT_BY_DPKG = frozenset({"init-scripts", "sudoers", "tests"})
 """Kinds that dpkg itself must not leave out: scripts fail without them (update-rc.d; py3compile, without a module that its
 package lists), and a conffile that dpkg leaves out has no checksum in its records."""
 
@@ -70,13 +70,13 @@ def dpkg_cfg(rules: LeaveOutRules) -> str:
     lines = [f"path-exclude={spelt}\n" for pattern in excludes for spelt in _spellings(pattern)]
     lines += [f"path-include={spelt}\n" for pattern in includes for spelt in _spellings(pattern)] if excludes else []
     # Told all the same: layers lack them.
-    wanted = [pattern for kind in rules.kinds if kind in WANTED_BY_SCRIPTS for pattern in KINDS[kind]]
+    wanted = [pattern for kind in rules.kinds if kind in KEPT_BY_DPKG for pattern in KINDS[kind]]
     return "".join((*lines, *(f"# path-exclude={pattern}\n" for pattern in wanted)))
 
 
 def for_dpkg(rules: LeaveOutRules) -> LeaveOutRules:
     """The rules that dpkg can hold, too."""
-    return replace(rules, kinds=tuple(kind for kind in rules.kinds if kind not in WANTED_BY_SCRIPTS))
+    return replace(rules, kinds=tuple(kind for kind in rules.kinds if kind not in KEPT_BY_DPKG))
 
 
 def _spellings(pattern: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
-from builder.model.lock import LockedAnswer, LockedGroup, LockedPackage, LockedUser, LockedWheel
+from builder.model.lock import Artifact, LockedAnswer, LockedGroup, LockedPackage, LockedUser, LockedWheel
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,33 @@ class RecordsLayerPlan:
 
 
 LayerPlan = PackageLayerPlan | WheelLayerPlan | FilesLayerPlan | StateLayerPlan | RecordsLayerPlan
+
+
+def kind(layer: LayerPlan) -> str:
+    """``package``, ``wheel``, ``files``, ``state`` or ``records``, as annotations name it."""
+    return type(layer).__name__.removesuffix("LayerPlan").lower()
+
+
+def group(layer: LayerPlan) -> str:
+    """The group of packages that a layer is of: ``bin-03``, of wheels with their environment; empty for other layers."""
+    match layer:
+        case PackageLayerPlan():
+            return layer.group
+        case WheelLayerPlan():
+            return f"{layer.environment}/{layer.group}"
+        case _:
+            return ""
+
+
+def artifacts(layer: LayerPlan) -> tuple[Artifact, ...]:
+    """The packages or wheels that a layer is made from alone; none for other layers."""
+    match layer:
+        case PackageLayerPlan():
+            return layer.packages
+        case WheelLayerPlan():
+            return layer.wheels
+        case _:
+            return ()
 
 
 @dataclass(frozen=True, slots=True)

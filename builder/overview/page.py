@@ -36,6 +36,7 @@ def html(overview: Overview) -> str:
         largest=max((image.size or 0 for image in overview.images), default=0) or 1,
         slowest=max((month.median for month in overview.months), default=0) or 1,
         GRAVEST_FIRST=GRAVEST_FIRST,
+        count_of_hues=_HUES,
     )
 
 

@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import PurePath
 
 from builder.model.digest import CacheKey
-from builder.model.lock import Artifact, BuiltLayer
-from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan, WheelLayerPlan
+from builder.model.lock import BuiltLayer
+from builder.model.plan import ImagePlan, artifacts, group, kind
 from builder.overview.values import GRAVEST_FIRST, UNRATED, Flaw, Image, Layer, Month, Overview, Release
 from builder.pipeline import building, locking, packages, securing, selection
 from builder.pipeline.edges import Edges
@@ -91,39 +91,17 @@ def _image(
 ) -> Image:  # fmt: skip
     layers = []
     for layer in plan.layers:
-        kind = type(layer).__name__.removesuffix("LayerPlan").lower()
-        title = f"{layer.definition}/{_group(layer) or kind}"
+        title = f"{layer.definition}/{group(layer) or kind(layer)}"
         row = built.get(layer.cache_key)
         layers.append(
             Layer(
-                title, kind, parts.get(layer.definition, "image"), row.size if row else None,
-                shared[layer.cache_key], tuple(f"{one.name} {one.version}" for one in _held(layer)), hit[title],
+                title, kind(layer), parts.get(layer.definition, "image"), row.size if row else None,
+                shared[layer.cache_key], tuple(f"{one.name} {one.version}" for one in artifacts(layer)), hit[title],
             )
         )  # fmt: skip
     return Image(image.name, image.component or "", plan.tag, image.model.summary or "", tuple(layers), releases)
 
 
-def _held(layer: LayerPlan) -> tuple[Artifact, ...]:
-    match layer:
-        case PackageLayerPlan():
-            return layer.packages
-        case WheelLayerPlan():
-            return layer.wheels
-        case _:
-            return ()
-
-
 def _called(feed: str) -> str:
     """A page is read elsewhere, where folders of this machine say nothing."""
     return feed if "://" in feed else PurePath(feed).name
-
-
-def _group(layer: LayerPlan) -> str:
-    """As a finding names the layer of a package."""
-    match layer:
-        case PackageLayerPlan():
-            return layer.group
-        case WheelLayerPlan():
-            return f"{layer.environment}/{layer.group}"
-        case _:
-            return ""

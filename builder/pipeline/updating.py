@@ -11,7 +11,7 @@ from builder.errors import ConfigureError, ImageError, Unsatisfiable, UsageError
 from builder.model.advisory import State
 from builder.model.digest import CacheKey
 from builder.model.lock import BuiltLayer, LockedPackage
-from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan
+from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan, kind
 from builder.pipeline import building, decisions, locking, packages, securing, selection
 from builder.pipeline.building import Built
 from builder.pipeline.edges import Edges
@@ -304,9 +304,8 @@ def _with_files(images: tuple[Image, ...], destination: str, store: Store) -> tu
 
 
 def _name(layer: LayerPlan) -> str:
-    kind = type(layer).__name__.removesuffix("LayerPlan").lower()
     group = f" {layer.group}" if isinstance(layer, PackageLayerPlan) else ""
-    return f"{kind}{group} of {layer.definition}"
+    return f"{kind(layer)}{group} of {layer.definition}"
 
 
 def markdown(found: Update) -> str:

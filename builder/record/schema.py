@@ -105,15 +105,21 @@ place = Table(
 )  # fmt: skip
 """Where in an image a package is, and why; without a reason, where a layer is."""
 
-held = Table(
-    "held", METADATA,
-    Column("package_id", ForeignKey("package.id"), primary_key=True),
-    Column("image_id", ForeignKey("image.id"), primary_key=True),
-    Column("place_id", ForeignKey("place.id"), primary_key=True),
-    Column("first", Integer, primary_key=True),
-    Column("last", Integer, nullable=False),
-    sqlite_with_rowid=False,
-)  # fmt: skip
+
+def _spans(name: str, item: str) -> Table:
+    """From which up to which of an image's releases something is at a place of it."""
+    return Table(
+        name, METADATA,
+        Column(f"{item}_id", ForeignKey(f"{item}.id"), primary_key=True),
+        Column("image_id", ForeignKey("image.id"), primary_key=True),
+        Column("place_id", ForeignKey("place.id"), primary_key=True),
+        Column("first", Integer, primary_key=True),
+        Column("last", Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )  # fmt: skip
+
+
+held = _spans("held", "package")
 """From which up to which of an image's releases it holds a package."""
 Index("held_by", held.c.image_id, held.c.last)
 
@@ -126,15 +132,7 @@ layer = Table(
     UniqueConstraint("digest", "key", name="layer_digests"),
 )  # fmt: skip
 
-laid = Table(
-    "laid", METADATA,
-    Column("layer_id", ForeignKey("layer.id"), primary_key=True),
-    Column("image_id", ForeignKey("image.id"), primary_key=True),
-    Column("place_id", ForeignKey("place.id"), primary_key=True),
-    Column("first", Integer, primary_key=True),
-    Column("last", Integer, nullable=False),
-    sqlite_with_rowid=False,
-)  # fmt: skip
+laid = _spans("laid", "layer")
 """From which up to which of an image's releases a layer is in it, as far as somebody has built them."""
 Index("laid_in", laid.c.image_id, laid.c.last)
 
