@@ -553,6 +553,17 @@ class Uses(Node, frozen=True, kw_only=True):
     """The folder in it: a component repo, a workspace or a folder of layers."""
 
 
+class AppContainers(Node, frozen=True, kw_only=True):
+    """By which names App Container images, which rkt runs, are found: `imgbuild build --to aci:DIR`."""
+
+    name: Annotated[str, _like(r"[a-z0-9]+([-._~/][a-z0-9]+)*", "a name such as example.com/openstack")]
+    """What their names begin with; `https://NAME?ac-discovery=1` has to answer with the page that is written."""
+    address: Annotated[str, _like(r"https://[^\s{}]+", "an address: https://…")] | None = None
+    """Where the folder is served; at the top of the name's host if not given."""
+    key: Fingerprint | None = None
+    """The OpenPGP key that signs them, by gpg; they are unsigned if not given."""
+
+
 class Defaults(Node, frozen=True, kw_only=True):
     """What holds for every definition of the workspace that does not say otherwise."""
 
@@ -603,6 +614,8 @@ class Workspace(Node, frozen=True, kw_only=True):
     """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
     registry: Line | None = None
     """Where `imgbuild publish` sends images, and builds look for layers that this machine lacks: `registry.example:5000/openstack`."""
+    aci: AppContainers | None = None
+    """By which names App Container images are found."""
     record: Line | None = None
     """Where releases are remembered: a file's path for SQLite, or an address of PostgreSQL without a password (`postgresql://USER@HOST/DATABASE`); `IMGBUILD_RECORD` goes before it. A file in the store if not given."""
     locked: bool = False

@@ -34,6 +34,7 @@ ROWS = (
     ("transports",),
     ("registry",),
     ("formats", "tools"),
+    ("declared",),
     ("errors", "report"),
     ("model",),
     ("dsl",),

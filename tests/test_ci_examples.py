@@ -15,7 +15,12 @@ import yaml
 from tests.kit.project import ROOT
 
 EXAMPLES = ROOT / "examples/ci"
-FORMS = {"github/security-updates.yml": "vendor.github-workflows", "gitlab/.gitlab-ci.yml": "vendor.gitlab-ci"}
+FORMS = {
+    "github/security-updates.yml": "vendor.github-workflows",
+    "github/images.yml": "vendor.github-workflows",
+    "gitlab/.gitlab-ci.yml": "vendor.gitlab-ci",
+    "gitlab/images.gitlab-ci.yml": "vendor.gitlab-ci",
+}
 
 
 def faults(file: Path, form: str) -> str:

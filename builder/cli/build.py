@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="All components.")
 @click.option("--locked", is_flag=True, help="Refuse a lock that cannot be used as it is (for pipelines).")
 @click.option("--to", "destinations", multiple=True, default=("oci:out",), show_default=True, metavar="TARGET",
-              help="oci:DIR, docker:, podman:, oci-archive:FILE, docker-archive:FILE, dir:DIR; {image} is its name.")  # fmt: skip
+              help="oci:DIR, docker:, podman:, oci-archive:FILE, docker-archive:FILE, dir:DIR, rootfs:DIR, aci:DIR; {image}"
+              " is its name.")  # fmt: skip
 @click.option("--attest/--no-attest", default=None,
               help="Keep beside each image, in the layout, its bills of materials and how it was built; the workspace says"
               " whether to do so by default.")  # fmt: skip
@@ -46,6 +47,8 @@ def command(
       imgbuild build nova/nova-api --to docker:
       imgbuild build --all --locked           in a pipeline
       docker run $(imgbuild build memcached -q --to docker:)
+      imgbuild build nova --to aci:out/       for rkt; the workspace says by which name they are found
+      imgbuild build web --to rootfs:web      a root for systemd-nspawn
 
     With -q it prints the names of images that were built, and nothing else.
     """

@@ -12,8 +12,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from builder.compare.tree import Item, Tree
 from builder.formats import deb
+from builder.formats.tree import Item, Tree
 
 Facts = dict[str, str]
 View = dict[str, Facts]

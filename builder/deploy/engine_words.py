@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.deploy.declared import Declared
+from builder.declared import Declared
 from builder.transports.engine import Kind
 from dsl import quantities
 

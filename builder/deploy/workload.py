@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from builder.deploy.declared import Declared
+from builder.declared import Declared
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ _TYPES: dict[str, bytes] = {
     "fifo": tarfile.FIFOTYPE,
 }
 _PIECE = 1 << 18
+END = b"\0" * (2 * tarfile.BLOCKSIZE)
+"""What follows the last entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +95,12 @@ class LayerWriter:
         if entry.path <= self._last and self._last:
             raise ValueError(f"{entry.path!r} comes after {self._last!r}")
         self._last = entry.path
-        self._write(_header(entry))
-        if entry.type != "file":
-            return
-        written = 0
-        stream = io.BytesIO(data) if isinstance(data, bytes) else data
-        while stream is not None and (piece := stream.read(_PIECE)):
+        for piece in member(entry, data):
             self._write(piece)
-            written += len(piece)
-        if written != entry.size:
-            raise ValueError(f"{entry.path!r} has {written} bytes, not {entry.size}")
-        self._write(b"\0" * (-written % tarfile.BLOCKSIZE))
 
     def finish(self) -> Layer:
         """End the tar."""
-        self._write(b"\0" * (2 * tarfile.BLOCKSIZE))
+        self._write(END)
         self._blob.write(self._compressor.flush())
         self.layer = Layer(
             self._blob.digest,
@@ -129,6 +122,25 @@ def layer_writer(store: Keeper, compression: str) -> Iterator[LayerWriter]:
         writer = LayerWriter(blob, compression)
         yield writer
         writer.finish()
+
+
+def member(entry: Entry, data: BinaryIO | bytes | None = None) -> Iterator[bytes]:
+    """An entry as it stands in a tar, with the bytes of a file.
+
+    Raises:
+        ValueError: its bytes are not as many as it says.
+    """
+    yield _header(entry)
+    if entry.type != "file":
+        return
+    written = 0
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    while stream is not None and (piece := stream.read(_PIECE)):
+        yield piece
+        written += len(piece)
+    if written != entry.size:
+        raise ValueError(f"{entry.path!r} has {written} bytes, not {entry.size}")
+    yield b"\0" * (-written % tarfile.BLOCKSIZE)
 
 
 def _header(entry: Entry) -> bytes:

@@ -23,6 +23,7 @@ from builder.plan import planner
 from builder.registry import address
 from builder.registry.address import Address
 from builder.transports import oci_layout
+from builder.transports.aci import NOBODY, Site
 from builder.transports.oci_layout import LayoutBlobs
 from dsl import checks
 from dsl.catalog import Catalog, Definition
@@ -106,7 +107,7 @@ def build(
         ImgbuildError: nothing could be begun.
     """
     started = time.monotonic()
-    ways = tuple(transports.parse_target(destination) for destination in destinations)
+    ways = tuple(transports.parse_target(destination, offered(catalog)) for destination in destinations)
     locked = locked or catalog.workspace.locked
     published = address.prefix(reuse) if (reuse := reuse or catalog.workspace.registry or "") else None
     if attest and not any(way.kind == "oci" for way in ways):
@@ -147,11 +148,17 @@ def aside(catalog: Catalog, image: Definition, locks: Locks, destination: str, e
         UsageError, EngineError: it cannot be written there.
     """
     started = time.monotonic()
-    ways = (transports.parse_target(destination),)
+    ways = (transports.parse_target(destination, offered(catalog)),)
     transports.require(ways, (image.name,), edges.store)
     jobs = [_Job(image, locks, locking.drafts(catalog, (image,), locks, edges)[image.key])]
     (built,) = _written(jobs, _make(catalog, jobs, ways, edges), ways, edges, started, None)
     return built
+
+
+def offered(catalog: Catalog) -> Site:
+    """By whom App Container images are offered."""
+    said = catalog.workspace.aci
+    return Site(said.name, said.address or "", said.key or "") if said else NOBODY
 
 
 def _attesting(catalog: Catalog, wanted: Iterable[Iterable[Definition]]) -> Attesting:

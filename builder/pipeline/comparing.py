@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from builder import file_differences, transports
-from builder.compare import exceptions, ordinary, own, tree, view
+from builder.compare import exceptions, ordinary, own, view
 from builder.compare.exceptions import Exception_
 from builder.errors import CompareError
 from builder.file_differences import FileDifference
+from builder.formats import tree
 from builder.model.image import StoredImage
 from builder.model.lock import Artifact, LockedPackage
 from builder.model.plan import ImagePlan, StateLayerPlan, WheelLayerPlan

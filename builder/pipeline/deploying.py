@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import yaml
 
+from builder.declared import Declared
 from builder.deploy import compose, quadlet, rendering
-from builder.deploy.declared import Declared
 from builder.deploy.functions import Service, Services
 from builder.deploy.workload import ConfigFile, Deployment, Workload, place
 from builder.errors import UsageError, of_system

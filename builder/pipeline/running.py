@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder import transports
+from builder.declared import Declared
 from builder.deploy import engine_words
-from builder.deploy.declared import Declared
 from builder.deploy.engine_words import Place
 from builder.errors import EngineError, UsageError
 from builder.report import Reporter

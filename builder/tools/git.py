@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import FetchError
+from builder.errors import FetchError, UsageError
 from builder.tools import process
 from builder.tools.store import Store
 
@@ -137,6 +137,30 @@ def history(folder: Path, patterns: Sequence[str], since: str = "") -> tuple[Cha
         elif words_:
             commit, time = words_[0], int(words_[1])
     return tuple(found)
+
+
+def changed(folder: Path, since: str) -> tuple[Path, ...]:
+    """The files that are other than where this branch left another: in commits, not committed, or not known to git yet.
+
+    Args:
+        since: a branch, tag or commit: ``origin/main``.
+
+    Raises:
+        UsageError: the folder is in no repository, or there is no such commit.
+    """
+    try:
+        top = Path(_run(folder, "rev-parse", "--show-toplevel").text.rstrip("\n"))
+    except (process.ProgramFailed, FileNotFoundError):
+        raise UsageError(f"{folder} is in no git repository, or there is no git") from None
+    base = _run(folder, "merge-base", "--", since, "HEAD", check=False)
+    if base.code:
+        raise UsageError(
+            f"git knows no commit that {since!r} and this one come from",
+            "fetch it: a shallow clone lacks it (git fetch --unshallow, or fetch-depth: 0)",
+        )
+    names = _run(top, "diff", "--name-only", "--no-renames", "-z", base.text.strip()).stdout
+    names += _run(top, "ls-files", "--others", "--exclude-standard", "-z").stdout
+    return tuple(sorted({top / os.fsdecode(name) for name in names.split(b"\0") if name}))
 
 
 def texts(folder: Path, blobs: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -13,22 +13,29 @@ from builder.formats import oci
 from builder.model.image import Image, StoredImage
 from builder.report import Reporter
 from builder.tools.store import Store
-from builder.transports import archive, directory, engine, naming, oci_layout
+from builder.transports import aci, archive, directory, engine, naming, oci_layout, rootfs
+from builder.transports.aci import NOBODY, Site
 
-KINDS = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
+READABLE = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
+KINDS = (*READABLE, "rootfs", "aci")
 """What images can be written to. They are read from registries, too, and go there by `imgbuild publish`."""
 REGISTRY = "registry"
 DEFAULT = "out"
 """The layout where images lie that are named without a place."""
-_ONE_IMAGE = ("oci-archive", "docker-archive", "dir")
+_ONE_IMAGE = ("oci-archive", "docker-archive", "dir", "rootfs")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A place to write images to: ``oci:out``, ``docker:``."""
+    """A place to write images to: ``oci:out``, ``docker:``.
+
+    Attributes:
+        offered: who offers them there, of App Container images.
+    """
 
     kind: str
     path: str
+    offered: Site = NOBODY
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.path}"
@@ -71,7 +78,7 @@ class Place(Protocol):
         ...
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, offered: Site = NOBODY) -> Target:
     """A target from the command line.
 
     Raises:
@@ -90,7 +97,7 @@ def parse_target(text: str) -> Target:
             raise UsageError(f"{text!r}: images keep their names in {kind}", f"say {kind}:")
     elif not path:
         raise UsageError(f"{kind}: wants a path", f"say {kind}:out" + (".tar" if "archive" in kind else ""))
-    return Target(kind, path)
+    return Target(kind, path, offered)
 
 
 def require(targets: Sequence[Target], images: Sequence[str], store: Store) -> None:
@@ -128,6 +135,10 @@ def write(image: Image, target: Target, named: Named, store: Store, reporter: Re
                 oci_layout.write(image, path, named.reference, named.annotations, named.beside)
             case "dir":
                 directory.write(image, path)
+            case "rootfs":
+                rootfs.write(image, path)
+            case "aci":
+                aci.write(image, path, named.reference, target.offered)
             case "docker" | "podman":
                 _engine(target.kind, store).load(image, named.reference, reporter)
             case _:
@@ -243,7 +254,7 @@ def _place(text: str, store: Store, *, anew: bool = False) -> tuple[Place, str, 
         from builder.transports import registry
 
         return registry.at(rest, store, anew=anew)
-    if not colon or kind not in KINDS:
+    if not colon or kind not in READABLE:
         if Path(text).exists() and (os.sep in text or Path(text).is_file()):
             raise UsageError(
                 f"{text!r} is a path, not an image", f"say docker-archive:{text}, oci:{text} or dir:{text}"
@@ -299,7 +310,9 @@ def _require_path(target: Target) -> None:
     path = Path(target.path)
     if target.kind == "dir" and not directory.usable(path):
         raise UsageError(f"{target}: something other than an image is there", "name a folder that is new or empty")
-    if target.kind == "oci" and path.exists() and not path.is_dir():
+    if target.kind == "rootfs" and not rootfs.usable(path):
+        raise UsageError(f"{target}: something is there", "name a folder that is new or empty")
+    if target.kind in ("oci", "aci") and path.exists() and not path.is_dir():
         raise UsageError(f"{target}: it is no folder", "move it away, or name another place")
     if "archive" in target.kind:
         if path.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,50 @@ def write(
         files.write(folder / "oci-layout", oci.LAYOUT)
         files.write(folder / "index.json", oci.dump(index))
     return image.digest
+
+
+def remove(folder: Path, references: Collection[str]) -> None:
+    """Take images out, with the blobs that only they have.
+
+    The index goes first: what is killed meanwhile leaves blobs that nothing names.
+
+    Args:
+        references: ``nova-api:31.0.0-r1``.
+
+    Raises:
+        UsageError: there is no layout.
+        ImageError: it is damaged.
+    """
+    with _exclusive(folder):
+        _sweep(folder)
+        before = at(folder)
+        gone = [entry for entry in before.entries if entry.name in references]
+        stays = [entry for entry in before.entries if entry.name not in references]
+        index = _index(folder)
+        index["manifests"] = [
+            one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) not in references
+        ]
+        kept = {digest for entry in stays for digest in _reached(before, entry)}
+        lost = {digest for entry in gone for digest in _reached(before, entry)} - kept
+        files.write(folder / "index.json", oci.dump(index))
+        for digest in lost:
+            LayoutBlobs(folder).path(digest).unlink(missing_ok=True)
+
+
+def _reached(layout_: Layout, entry: Entry) -> Iterator[Digest]:
+    """All blobs that an entry leads to."""
+    yield entry.digest
+    for note in entry.notes.values():
+        with contextlib.suppress(ValueError):
+            yield Digest.parse(note)
+    manifest = layout_.read(entry.name or entry.digest).manifest
+    try:
+        told = oci.parse(manifest)
+        for descriptor in (told["config"], *told["layers"]):
+            yield Digest.parse(descriptor["digest"])
+    except (KeyError, TypeError, ValueError):
+        # What it leads to cannot be told: what only it has stays, which does no harm.
+        return
 
 
 def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]:

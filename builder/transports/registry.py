@@ -126,6 +126,16 @@ class Repositories:
         notes = notes_of(listed)
         return StoredImage(name, found.data, config or b"", blobs, found.digest, notes=notes)
 
+    def floating(self, image: str) -> Mapping[Digest, tuple[str, ...]]:
+        """The tags of an image that are no release's own, by the digest that each leads to."""
+        found: dict[Digest, tuple[str, ...]] = {}
+        for tag in content.tags(self.session, self.prefix + image) or ():
+            if not RELEASE.fullmatch(tag) and not _OF_ANOTHER.fullmatch(tag):
+                digest = content.digest_of(self.session, self.prefix + image, tag)
+                if digest:
+                    found[digest] = (*found.get(digest, ()), tag)
+        return found
+
     def _tags(self, image: str) -> tuple[str, ...]:
         tags = [tag for tag in content.tags(self.session, self.prefix + image) or () if not _OF_ANOTHER.fullmatch(tag)]
         return tuple(tag for tag in tags if RELEASE.fullmatch(tag)) or tuple(tags)

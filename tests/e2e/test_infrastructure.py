@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.deploy.declared import Declared
+from builder.declared import Declared
 from tests.kit import inside, switch
 from tests.kit.engines import Docker, Engine
 from tests.kit.fleet import Fleet

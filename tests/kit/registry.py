@@ -103,11 +103,12 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, *, secure: bool = False) -> Iterator[Registry]:
+def registry(folder: Path, *, secure: bool = False, deletes: bool = True) -> Iterator[Registry]:
     """A registry of our own.
 
     Args:
         secure: with TLS and a password.
+        deletes: it lets images be removed.
     """
     if not shutil.which("docker-registry"):
         pytest.fail("docker-registry is not installed: ./run-tests installs it")
@@ -130,7 +131,7 @@ def registry(folder: Path, *, secure: bool = False) -> Iterator[Registry]:
         made.environment = {"SSL_CERT_FILE": str(made.certificate), "REGISTRY_AUTH_FILE": str(logins)}
     (folder / "config.yml").write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-        f"storage:\n  filesystem: {{rootdirectory: {folder / 'data'}}}\n  delete: {{enabled: true}}\n{http}{auth}"
+        f"storage:\n  filesystem: {{rootdirectory: {folder / 'data'}}}\n  delete: {{enabled: {str(deletes).lower()}}}\n{http}{auth}"
     )
     made.start()
     try:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builder.declared import Declared
 from builder.deploy import engine_words
-from builder.deploy.declared import Declared
 from builder.transports.engine import Kind
 from tests.kit.engines import Engine, Podman
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builder.compare import view
-from builder.compare.tree import Item, Tree
 from builder.formats.tar import Entry
+from builder.formats.tree import Item, Tree
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nweb:x:42:42::/srv:/bin/false\n"
 GROUP = "root:x:0:\nweb:x:42:b,a\n"

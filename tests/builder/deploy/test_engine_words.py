@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from builder.declared import Declared
 from builder.deploy import engine_words
-from builder.deploy.declared import Declared
 from builder.deploy.engine_words import Place
 from builder.errors import UsageError
 from builder.transports.engine import Kind

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from builder.declared import Declared
 from builder.deploy import compose, quadlet
-from builder.deploy.declared import Declared
 from builder.deploy.workload import ConfigFile, Deployment, Workload
 
 DOCUMENTED = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import tarfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ class Item:
         file: which file it is: names that are hard links of each other have the same.
         data: its bytes, if they are wanted.
         implied: it has no entry of its own: a folder that something lies in.
+        mtime: when it was last changed, in seconds since 1970. Its entry has none: trees are compared without.
     """
 
     entry: Entry
@@ -41,6 +43,7 @@ class Item:
     file: tuple[int, str] = (0, "")
     data: bytes | None = None
     implied: bool = False
+    mtime: int = field(default=0, compare=False)
 
 
 Tree = dict[str, Item]
@@ -60,6 +63,39 @@ def of_image(image: Image, wanted: Wanted, scans: Scans) -> Tree:
             scans[layer.digest] = tuple(_items(entries.of(image.blobs, layer), wanted))
         _apply(tree, scans[layer.digest], number)
     return tree
+
+
+def merged(image: Image, tree: Tree) -> Iterator[tuple[Entry, BinaryIO | None]]:
+    """The entries of one tar of an image's root and, of files, their bytes, to be read before the next entry.
+
+    Folders come first, then what each layer brings, each hard link right after its file.
+
+    Args:
+        tree: what `of_image` says of the image.
+
+    Raises:
+        ImageError: a layer is missing or damaged, or this is no root that can be unpacked by itself: it has a device, or a
+            path below what is no folder, which might lead out of it.
+    """
+    names: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for path, item in sorted(tree.items()):
+        if item.entry.type == "device":
+            raise ImageError(f"/{path} is a device, which platforms bring and images do not")
+        if (parent := posixpath.dirname(path)) and tree[parent].entry.type != "folder":
+            raise ImageError(f"/{path} lies in /{parent}, which is no folder")
+        if item.entry.type == "folder":
+            yield replace(item.entry, mtime=item.mtime), None
+        else:
+            names[item.file].append(path)
+    for number, layer in enumerate(image.layers):
+        for entry, data in entries.of(image.blobs, layer):
+            if entry.type in ("folder", "hardlink"):
+                continue
+            first, *more = names.pop((number, entry.path), [""])
+            if first:
+                yield replace(entry, path=first), data
+            for other in more:
+                yield replace(entry, path=other, type="hardlink", target=first, size=0), None
 
 
 def of_tar(file: Path, wanted: Wanted) -> Tree:
@@ -115,7 +151,7 @@ def _items(found: Iterator[tuple[Entry, BinaryIO | None]], wanted: Wanted) -> It
         elif data is not None:
             item = _read(entry, data, wanted(entry.path))
         else:
-            item = Item(_plain(entry), file=(0, entry.path))
+            item = Item(_plain(entry), file=(0, entry.path), mtime=entry.mtime)
         first[entry.path] = item
         yield item
 
@@ -126,7 +162,7 @@ def _read(entry: Entry, data: BinaryIO, keep: bool) -> Item:
         digest.update(piece)
         if keep:
             kept += piece
-    return Item(_plain(entry), digest.hexdigest(), (0, entry.path), kept if keep else None)
+    return Item(_plain(entry), digest.hexdigest(), (0, entry.path), kept if keep else None, mtime=entry.mtime)
 
 
 def _plain(entry: Entry) -> Entry:

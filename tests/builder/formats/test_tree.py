@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.compare import tree
 from builder.errors import ImageError
+from builder.formats import tree
 from builder.formats.tar import Entry
 from builder.tools.store import Store
 from tests.kit.images import make_image, make_layer

@@ -28,12 +28,12 @@ class Declared:
     @property
     def title(self) -> str:
         """The name of its definition."""
-        return str(self._labels.get("org.opencontainers.image.title", "")) or self.reference.partition(":")[0]
+        return str(self.labels.get("org.opencontainers.image.title", "")) or self.reference.partition(":")[0]
 
     @property
     def summary(self) -> str:
         """What it is, in a line."""
-        return str(self._labels.get("org.opencontainers.image.description", ""))
+        return str(self.labels.get("org.opencontainers.image.description", ""))
 
     @property
     def run(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Declared:
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of its steps."""
-        return tuple(sorted(name.removeprefix(_STEP) for name in self._labels if name.startswith(_STEP)))
+        return tuple(sorted(name.removeprefix(_STEP) for name in self.labels if name.startswith(_STEP)))
 
     def step(self, name: str) -> dict[str, Any]:
         """A step by its name.
@@ -91,9 +91,10 @@ class Declared:
         return self._label(f"step.{name}")
 
     @property
-    def _labels(self) -> Mapping[str, str]:
+    def labels(self) -> Mapping[str, str]:
+        """What it is, and what OCI has no field for."""
         return self.config.get("Labels") or {}
 
     def _label(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._labels.get(_PREFIX + name, "{}"))
+        found: dict[str, Any] = json.loads(self.labels.get(_PREFIX + name, "{}"))
         return found

@@ -1,0 +1,157 @@
+"""Images from where they lie → somewhere else, with what lies beside them, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from builder import transports
+from builder.errors import UsageError
+from builder.formats import oci
+from builder.model.digest import Digest
+from builder.model.image import Image, StoredImage
+from builder.pipeline import locking, selection
+from builder.pipeline.edges import Edges
+from builder.registry import address
+from builder.registry.logins import Logins
+from builder.registry.session import Session
+from builder.transports import Named, naming, shipping
+from builder.transports.aci import Site
+from builder.transports.registry import RELEASE
+from builder.transports.shipping import Parcel
+from dsl.catalog import Catalog
+
+_OURS = "org.imgbuild.component"
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """An image that is there now.
+
+    Attributes:
+        source, target: as the command line names them.
+        digest: of its manifest; empty if the source keeps none.
+    """
+
+    source: str
+    target: str
+    digest: Digest | str
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {"source": self.source, "target": self.target, "digest": self.digest or None}
+
+
+def copy(sources: Iterable[str], target: str, edges: Edges, offered: Site) -> tuple[Copied, ...]:
+    """Copy images.
+
+    Args:
+        sources: each an image, the newest that fits; or a place without a name, for the newest release of each image there.
+        target: a way out, as `imgbuild build --to` has it, or ``registry:HOST[:PORT][/PREFIX]``.
+        offered: by whom, of App Container images.
+
+    Raises:
+        UsageError: there is no such image, or it cannot be written there.
+        ImageError: one is damaged.
+        RegistryError: a registry does not answer, or refuses.
+    """
+    found = [stored for source in sources for stored in _newest(source, edges)]
+    kind, colon, rest = target.partition(":")
+    if kind == transports.REGISTRY and colon:
+        return tuple(_send(found, rest, edges))
+    way = transports.parse_target(target, offered)
+    transports.require((way,), [naming.split(naming.tagged(stored.name))[0] for stored in found], edges.store)
+    return tuple(_write(found, way, edges))
+
+
+def released(catalog: Catalog, targets: Iterable[str], registry: str) -> tuple[str, ...]:
+    """Where the releases lie that the locks say are current.
+
+    Args:
+        targets: none for everything.
+        registry: ``HOST[:PORT][/PREFIX]``; empty for the workspace's.
+
+    Raises:
+        UsageError: there is no such target, it has no release, or no registry is named.
+        ImgbuildError: a lock cannot be read.
+    """
+    where = registry or catalog.workspace.registry
+    if not where:
+        raise UsageError("no registry is named", "say --registry HOST[:PORT][/PREFIX], or `registry:` in imgbuild.yaml")
+    address.prefix(where)
+    images = selection.images(catalog, targets)
+    revisions = locking.revisions(catalog, images)
+    found = []
+    for image in images:
+        if revision := revisions.get(image.key):
+            found.append(f"registry:{where}/{image.name}:{revision.version}-r{revision.revision}")
+        elif targets:
+            raise UsageError(f"{image.name} is not locked", f"run `imgbuild lock {image.component or image.name}`")
+    return tuple(found)
+
+
+def _newest(source: str, edges: Edges) -> Iterator[StoredImage]:
+    """What a source means: of a place that has several releases of an image, the newest of each."""
+    names = transports.releases(source, edges.store)
+    last = {naming.split(naming.tagged(name))[0]: name for name in names}
+    for name in last.values():
+        stored = transports.read_stored(name, edges.store)
+        if not stored.kept:
+            edges.reporter.warn(f"{name}: no manifest is kept there, so what is written has another digest")
+        yield stored
+
+
+def _write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -> Iterator[Copied]:
+    for stored in found:
+        image = transports.parsed(stored)
+        reference = _reference(stored, image)
+        name = naming.split(reference)[0]
+        named = Named(name, reference, dict(_notes(stored)), dict(_beside(stored)))
+        transports.write(image, way, named, edges.store, edges.reporter)
+        yield Copied(stored.name, str(way.of(name)), image.digest if stored.kept else "")
+
+
+def _send(found: Iterable[StoredImage], where: str, edges: Edges) -> Iterator[Copied]:
+    to = address.prefix(where)
+    parcels = []
+    for stored in found:
+        image = transports.parsed(stored)
+        name, tag = naming.split(_reference(stored, image))
+        parcels.append(
+            Parcel(
+                image, stored.name, to.repository(name), tag, bool(RELEASE.fullmatch(tag)) and not tag.endswith("-dev"),
+                beside=dict(_beside(stored)), notes=dict(_notes(stored)),
+            )
+        )  # fmt: skip
+    with Session(to.host, Logins(), edges.reporter) as session:
+        session.ping()
+        for parcel, sent in zip(
+            parcels, shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False), strict=True
+        ):
+            if sent.error:
+                raise sent.error
+            yield Copied(parcel.place, f"registry:{sent.reference}", sent.digest)
+
+
+def _reference(stored: StoredImage, image: Image) -> str:
+    """What an image is called: the release that it says it is, whatever tag it was asked by; another's by its place."""
+    title, version = (image.labels.get(f"org.opencontainers.image.{key}", "") for key in ("title", "version"))
+    if title and version and _OURS in image.labels:
+        return f"{title}:{version}"
+    reference = naming.tagged(stored.name)
+    if not all(naming.split(reference)) or "/" in reference:
+        raise UsageError(f"{stored.name} has no name, and says none of itself", "name it where it lies: PLACE:NAME:TAG")
+    return reference
+
+
+def _notes(stored: StoredImage) -> Iterator[tuple[str, str]]:
+    for key, value in stored.notes.items():
+        if key.startswith("org.imgbuild.") and key not in shipping.ARTIFACTS and key != oci.REF_NAME:
+            yield key, value
+
+
+def _beside(stored: StoredImage) -> Iterator[tuple[str, bytes]]:
+    for note in shipping.ARTIFACTS:
+        if (data := stored.beside(note)) is not None:
+            yield note, data

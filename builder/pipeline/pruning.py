@@ -1,0 +1,140 @@
+"""Releases of a layout or a registry × a policy → those that go, and those that stay and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import transports
+from builder.errors import UsageError
+from builder.model.digest import Digest
+from builder.model.image import StoredImage
+from builder.pipeline import locking
+from builder.pipeline.edges import Edges
+from builder.pipeline.finding import Chosen
+from builder.registry import removal
+from builder.transports import naming, oci_layout, registry
+from dsl.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to become of a release.
+
+    Attributes:
+        name: as the command line names it.
+        because: why it stays; empty if it goes.
+    """
+
+    name: str
+    digest: Digest
+    because: str = ""
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {"image": self.name, "digest": self.digest, "stays": bool(self.because), "because": self.because or None}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would go.
+
+    Attributes:
+        place: ``oci:out``.
+        verdicts: image by image, oldest release first.
+        bytes: of layers that only what goes has.
+    """
+
+    place: str
+    verdicts: tuple[Verdict, ...]
+    bytes: int
+
+    @property
+    def gone(self) -> tuple[Verdict, ...]:
+        """What goes."""
+        return tuple(one for one in self.verdicts if not one.because)
+
+
+def plan(catalog: Catalog, place: str, keep: int, running: Chosen, edges: Edges) -> Plan:
+    """Say what would go.
+
+    It stays what is among an image's newest releases (each stream by itself), what runs, what a lock says is current, and
+    what another tag leads to.
+
+    Args:
+        place: ``oci:DIR`` or ``registry:HOST/PREFIX/``, with a name for one image alone.
+        keep: how many releases of each image stay, at least 1.
+        running: releases that run somewhere.
+
+    Raises:
+        UsageError: there are no images.
+        ImageError, RegistryError: they cannot be read.
+    """
+    if place.partition(":")[0] not in ("oci", transports.REGISTRY):
+        raise UsageError(
+            f"{place!r}: releases are kept in layouts and registries", "say oci:DIR or registry:HOST/PREFIX/"
+        )
+    releases: dict[tuple[str, str], list[StoredImage]] = {}
+    for stored in transports.read_releases(place, edges.store):
+        reference = naming.tagged(stored.name)
+        releases.setdefault((naming.split(reference)[0], naming.stream(reference)), []).append(stored)
+    current = frozenset(_current(catalog))
+    verdicts: list[Verdict] = []
+    sizes: dict[bool, dict[Digest, int]] = {True: {}, False: {}}
+    for (image_name, _), mine in sorted(releases.items()):
+        mine.sort(key=lambda one: naming.age(naming.tagged(one.name)))
+        tags = _tags(place, image_name, edges)
+        newest = {id(one) for one in mine[-keep:]}
+        for stored in mine:
+            image = transports.parsed(stored)
+            reasons = {
+                f"one of the newest {keep}" if keep > 1 else "the newest": id(stored) in newest,
+                "it runs": running.has(stored.name, image.digest, image.config_digest, newest=False),
+                "a lock says that it is current": naming.tagged(stored.name) in current,
+                f"by {', '.join(sorted(tags.get(image.digest, ())))}": image.digest in tags,
+            }
+            because = next((reason for reason, holds in reasons.items() if holds), "")
+            verdicts.append(Verdict(stored.name, image.digest, because))
+            sizes[bool(because)] |= {layer.digest: layer.size for layer in image.layers}
+    # A digest that stays under one name stays.
+    kept = {one.digest for one in verdicts if one.because}
+    verdicts = [
+        one if one.because or one.digest not in kept else Verdict(one.name, one.digest, "it is one that stays")
+        for one in verdicts
+    ]
+    lost = sum(size for digest, size in sizes[False].items() if digest not in sizes[True])
+    return Plan(place, tuple(verdicts), lost)
+
+
+def carry_out(plan_: Plan, edges: Edges) -> None:
+    """Take out what goes.
+
+    Raises:
+        ImageError: the layout is damaged.
+        RegistryError: the registry does not allow it.
+    """
+    kind, _, rest = plan_.place.partition(":")
+    if kind == "oci":
+        if plan_.gone:
+            folder = Path(plan_.gone[0].name.removeprefix("oci:").removesuffix(":" + naming.tagged(plan_.gone[0].name)))
+            oci_layout.remove(folder, [naming.tagged(one.name) for one in plan_.gone])
+        return
+    place, _, _ = registry.at(rest, edges.store)
+    with place.session as session:
+        for one in plan_.gone:
+            edges.reporter.note(f"removing {one.name}")
+            removal.remove(session, place.prefix + naming.split(naming.tagged(one.name))[0], one.digest)
+
+
+def _current(catalog: Catalog) -> Iterator[str]:
+    images = [image for component in catalog.components for image in component.images]
+    for key, revision in locking.revisions(catalog, images).items():
+        yield f"{key.rpartition('#')[2]}:{revision.version}-r{revision.revision}"
+
+
+def _tags(place: str, image: str, edges: Edges) -> Mapping[Digest, tuple[str, ...]]:
+    """Tags that are no release's own, by the digest that they lead to: those of a registry that somebody may pull by."""
+    kind, _, rest = place.partition(":")
+    return registry.at(rest, edges.store)[0].floating(image) if kind == transports.REGISTRY else {}
