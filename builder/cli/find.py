@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, written
+from builder.cli.options import Common, common, running, written
 
 if TYPE_CHECKING:
     from builder.pipeline.finding import Chosen, Found, Wish
@@ -45,11 +43,7 @@ def command(common: Common, package: str, images: tuple[str, ...], releases: str
     from builder.pipeline import finding
 
     wish = finding.Wish.parse(package)
-    if releases in ("all", "current"):
-        chosen = finding.Chosen(releases)
-    else:
-        text = sys.stdin.read() if releases == "-" else Path(releases).read_text("utf-8", "replace")
-        chosen = finding.Chosen.named(text)
+    chosen = finding.Chosen(releases) if releases in ("all", "current") else running(releases)
     found = _recorded(common, wish, chosen) if not images else None
     if found is None:
         found = tuple(finding.find(wish, images or ("",), common.store(), chosen))

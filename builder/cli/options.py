@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from builder.pipeline.finding import Chosen
     from builder.report import Reporter
     from builder.tools.store import Store
     from dsl.catalog import Catalog
@@ -111,6 +113,25 @@ def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     decorated: Callable[..., Any] = option(function)
     return decorated
+
+
+def running(place: str) -> Chosen:
+    """The releases that a text names: what ``docker ps`` or ``kubectl get pods`` print.
+
+    Args:
+        place: a file, or ``-`` for standard input.
+
+    Raises:
+        click.UsageError: it cannot be read.
+    """
+    from builder.pipeline import finding
+
+    if place == "-":
+        return finding.Chosen.named(sys.stdin.read())
+    try:
+        return finding.Chosen.named(Path(place).read_text("utf-8", "replace"))
+    except OSError as error:
+        raise click.UsageError(f"--releases {place}: {error.strerror or error}") from None
 
 
 def _given(ctx: click.Context) -> tuple[Path, tuple[Path, ...]]:

@@ -15,20 +15,18 @@ from builder.cli.options import Common, common
 def command(common: Common, action: str, images: tuple[str, ...]) -> None:
     """Show what the record has of the workspace (`show`), or make it anew (`rebuild`).
 
-    The record is an index: of the lock files in git, and of IMAGES, named as for `inspect` (if none are, those of ./out,
-    if it is there). It is a file in the store, or what `record` of imgbuild.yaml or IMGBUILD_RECORD names: another file,
+    The record is an index: of the lock files in git, and of IMAGES, named as for `inspect`; those of a registry are
+    published there. If none are named it is those of ./out, and those in the workspace's `registry`, as far as these
+    are there. It is a file in the store, or what `record` of imgbuild.yaml or IMGBUILD_RECORD names: another file,
     or a database of PostgreSQL, for which a password comes from the workspace's `netrc`, PGPASSWORD or ~/.pgpass.
 
     \b
     Examples:
       imgbuild record
       imgbuild record rebuild
-      imgbuild record rebuild oci:out oci:/srv/images
+      imgbuild record rebuild oci:out registry:registry.example:5000/openstack/
       IMGBUILD_RECORD=postgresql://imgbuild@db.example/imgbuild imgbuild record --json
     """
-    from pathlib import Path
-
-    from builder import transports
     from builder.errors import UsageError
     from builder.model.release import moment
     from builder.pipeline import recording
@@ -41,8 +39,7 @@ def command(common: Common, action: str, images: tuple[str, ...]) -> None:
     catalog = common.catalog()
     record = recording.opened(catalog, edges.store)
     if action == "rebuild":
-        default = (f"oci:{transports.DEFAULT}",) if Path(transports.DEFAULT, "index.json").exists() else ()
-        found = recording.rebuild(catalog, record, images or default, edges)
+        found = recording.rebuild(catalog, record, images or recording.own_places(catalog, edges), edges)
         for broken in found.broken:
             edges.reporter.warn(f"{broken}: left out")
         if found.partly:
@@ -55,10 +52,13 @@ def command(common: Common, action: str, images: tuple[str, ...]) -> None:
         output.print_json(
             {
                 "place": record.where, "schema": schema.VERSION, "workspace": recording.workspace(catalog),
-                "images": has.images, "releases": has.releases, "built": has.built, "since": since or None,
+                "images": has.images, "releases": has.releases, "built": has.built, "published": has.published,
+                "since": since or None,
             }
         )  # fmt: skip
         return
     print(f"{record.where} (schema {schema.VERSION})")
     told = f", since {since[:10]}" if since else ""
-    print(f"{has.releases} releases of {has.images} images{told}; {has.built} of them with their digests")
+    print(
+        f"{has.releases} releases of {has.images} images{told}; {has.built} of them with their digests, {has.published} published"
+    )

@@ -38,7 +38,7 @@ def command(common: Common, targets: tuple[str, ...], to: Path, feeds: tuple[str
     catalog = common.catalog()
     edges = Edges(common.store(), common.reporter())
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)
-    overview = surveying.survey(catalog, targets, told, datetime.now(UTC).date(), edges, {})
+    overview = surveying.survey(catalog, targets, told, datetime.now(UTC).date(), edges)
     files.write(to, page.html(overview).encode())
     if common.json:
         output.print_json({"report": str(to), "images": len(overview.images), "open": len(overview.flaws)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, jobs_option, targets
+from builder.cli.options import Common, common, jobs_option, running, targets
 from builder.model.advisory import SEVERITIES, Advisory
 from builder.model.decision import JUSTIFICATIONS
 
@@ -45,35 +46,49 @@ def _since(advisory: Advisory) -> str:
 @click.argument("targets", nargs=-1, shell_complete=targets)
 @click.option("--severity", type=click.Choice(SEVERITIES), help="Only of this severity and graver, or of none.")
 @click.option("--fixable", is_flag=True, help="Only what a fix is there for.")
+@click.option(
+    "--releases", metavar="FILE|-", help="In place of the locks, the releases whose digests or names it holds."
+)
 @click.option("--epss", metavar="PLACE", help="Show how likely each is used, by FIRST's CSV.")
 @click.option("--kev", metavar="PLACE", help="Show since when each is known to be used, by CISA's catalogue.")
 @feeds_option
 @offline_option
 @common
 def status(
-    common: Common, targets: tuple[str, ...], severity: str | None, fixable: bool, epss: str | None, kev: str | None,
-    feeds: tuple[str, ...], offline: bool,
+    common: Common, targets: tuple[str, ...], severity: str | None, fixable: bool, releases: str | None,
+    epss: str | None, kev: str | None, feeds: tuple[str, ...], offline: bool,
 ) -> int:  # fmt: skip
     """Show the open advisories of images by their locks: package, layer, why it is there, fixed in which version.
 
     A feed speaks of Debian's own suites, or of PyPI. Packages from elsewhere are counted as unknown, never as fixed.
-    It ends with 3 if some are open. A feed that does not answer is told, and what is kept of it is used.
+    What is fixed here and still is in the newest release that is published is told apart, as far as the record knows
+    of publications. It ends with 3 if some are open. A feed that does not answer is told, and what is kept of it is used.
+
+    With --releases it is what runs somewhere, by what `docker ps`, `podman ps --no-trunc` or `kubectl get pods -o yaml`
+    print, as for `find`: what the record says that these releases hold.
 
     \b
     Examples:
       imgbuild security status
       imgbuild security status nova --severity high
       imgbuild security status --feed tracker.json --json
+      kubectl get pods -A -o yaml | imgbuild security status --releases -
     """
     from builder.model.advisory import State
-    from builder.pipeline import securing
+    from builder.pipeline import outstanding, securing
     from builder.pipeline.edges import Edges
 
+    chosen = running(releases) if releases else None
     catalog = common.catalog()
     edges = Edges(common.store(), common.reporter())
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)
     known = securing.read_exploits(catalog, epss, kev, edges, offline=offline)
-    found = securing.status(catalog, targets, told)
+    if chosen:
+        from builder.pipeline import in_use
+
+        found = in_use.status(catalog, targets, told, chosen, edges)
+    else:
+        found = securing.status(catalog, targets, told, outstanding.published(catalog, targets, edges))
     for broken in catalog.broken if not targets else ():
         common.reporter().warn(f"{broken.file} is broken: nothing is said of it; `imgbuild check` says more")
     _tell_over(common, catalog)
@@ -85,6 +100,8 @@ def status(
                 "feeds": [feed.name for feed in told],
                 "open": [{**one.data(), **_use(known, one)} for one in shown],
                 "decided": [one.data() for one in found.decided],
+                "unpublished": [one.data() for one in found.unpublished],
+                **({"releases": list(found.releases)} if chosen else {}),
                 "fixed": sum(one.state == State.FIXED for one in found.findings),
                 "unknown": [
                     {"definition": x.definition, "origin": x.origin, "packages": x.count} for x in found.unknown
@@ -106,10 +123,15 @@ def status(
     fixable_count = sum(one.state == State.FIXABLE for one in shown)
     for line in dict.fromkeys(line for one in shown for line in (one.hold, _noted(one)) if line):
         print(f"- {line}")
+    for line in _unpublished(found.unpublished):
+        print(f"- {line}")
+    unpublished = f"{len(found.unpublished)} fixed, not yet published; " if found.unpublished else ""
     print(
-        f"{len(shown)} open, {fixable_count} of them with a fix; {len(found.decided)} not affected by decision; "
-        f"{sum(x.count for x in found.unknown)} packages of which no feed speaks"
+        f"{len(shown)} open, {fixable_count} of them with a fix; {unpublished}{len(found.decided)} not affected by "
+        f"decision; {sum(x.count for x in found.unknown)} packages of which no feed speaks"
     )
+    if found.releases:
+        common.reporter().note(f"of what runs, the record knows {', '.join(found.releases)}")
     for line in dict.fromkeys(map(_noted, found.decided)):
         common.reporter().detail(line)
     for one_ in found.unknown:
@@ -124,6 +146,16 @@ def _use(known: Exploits, one: Finding) -> dict[str, float | str | None]:
         **({"epss": known.likely(names)} if known.epss else {}),
         **({"kev": known.used_since(names)} if known.kev else {}),
     }
+
+
+def _unpublished(found: tuple[Finding, ...]) -> Iterator[str]:
+    """What is fixed and not yet published, a line for each package."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for one in found:
+        together.setdefault((one.advisory.source, one.version, *one.images), []).append(one.advisory.id)
+    for (source, version, *images), names in together.items():
+        where = ", ".join(images) if len(images) <= 3 else f"{len(images)} images"
+        yield f"fixed, not yet published, by {source} {version} in {where}: {', '.join(dict.fromkeys(names))}"
 
 
 def _noted(one: Finding) -> str:
@@ -158,17 +190,19 @@ def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) ->
     """
     from builder.errors import UsageError
     from builder.model.advisory import OPEN
-    from builder.pipeline import decisions, securing
+    from builder.pipeline import decisions, outstanding, securing
     from builder.pipeline.edges import Edges
 
     catalog = common.catalog()
-    told = securing.read_feeds(catalog, feeds, Edges(common.store(), common.reporter()), offline=offline)
+    edges = Edges(common.store(), common.reporter())
+    told = securing.read_feeds(catalog, feeds, edges, offline=offline)
     said = [a for feed in told for a in feed.advisories if what in (a.id, a.source, *a.aliases)]
     held = [one for one in decisions.all_holds(catalog) if one.package in {what, *(a.source for a in said)}]
     day = decisions.today()
     if not said and not held:
         raise UsageError(f"no feed speaks of {what}", f"read were: {', '.join(feed.name for feed in told) or 'none'}")
-    found = [one for one in securing.status(catalog, (), told).findings if one.advisory in said]
+    every = securing.status(catalog, (), told, outstanding.published(catalog, (), edges)).findings
+    found = [one for one in every if one.advisory in said]
     if common.json:
         holds = [{**asdict(one), "over": one.over(day)} for one in held]
         output.print_json({"findings": [one.data() for one in found], "holds": holds})

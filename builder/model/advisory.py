@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +13,10 @@ PYPI = "PyPI"
 
 SEVERITIES = ("unimportant", "low", "medium", "high", "critical")
 """The words of Debian's tracker and of OSV, the least first."""
+SAME_SEVERITIES = {"moderate": "medium"}
+"""Others' words for them."""
+ANNOUNCEMENT = re.compile(r"D[SL]A-[0-9]")
+"""Names of announcements, which speak of several flaws at once, and come with their fix."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,12 +30,13 @@ class Advisory:
             too), or ``PyPI``.
         introduced: the first version with the flaw; ``0`` for all.
         fixed: the first version without it; empty while there is none.
-        severity: the feed's own word, lower case; empty if it has none.
+        severity: the feed's word, lower case; empty if it has none.
         waiting: why there is no fix, in the feed's words: ``no-dsa: minor issue``.
         aliases: other names: the CVEs of a DSA.
         published: RFC 3339; empty if the feed does not say.
         feed: where it comes from.
         seen: when the record first saw it, in seconds since 1970; 0 without a record.
+        mended: when the record first saw a fix of it; 0 without one.
     """
 
     id: str
@@ -45,6 +51,7 @@ class Advisory:
     summary: str = ""
     feed: str = ""
     seen: int = 0
+    mended: int = 0
 
     @property
     def since(self) -> str:
@@ -57,6 +64,7 @@ class State(StrEnum):
 
     FIXABLE = "affected, fix available"
     WAITING = "affected, waiting"
+    UNPUBLISHED = "fixed, not yet published"
     FIXED = "fixed"
     DECIDED = "not affected, because"
     UNTOUCHED = "not affected"

@@ -202,6 +202,11 @@ class Lock:
         """Whether one of some packages, by sha256, is its own, its compiler's or its clock's."""
         return any(package.sha256 in packages for package in (*self.packages, *self.compiler, *self.clock))
 
+    @property
+    def held(self) -> tuple[Artifact, ...]:
+        """What is in images because of it."""
+        return (*self.packages, *self.wheels)
+
     def artifacts(self) -> tuple[Artifact, ...]:
         """All that making its layers may read."""
         return (*self.packages, *self.compiler, *self.clock, *self.wheels)

@@ -1,4 +1,4 @@
-"""What was released: versions of images, and what they hold."""
+"""What was released: versions of images, what they hold, and where they lie."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Release:
         version: with the site's name, as in tags.
         lock: the digest of its lock.
         commit: the first one of git's that has it; empty if none is known.
-        time: of that commit, or else when it was built, in seconds since 1970; 0 if neither is known.
+        time: of that commit, or else when it was built or sent here, in seconds since 1970; 0 if neither is known.
         digest, config: of manifest and config; empty as long as nobody has built it.
         held: what it holds, by the definitions of its chain.
     """
@@ -91,3 +91,26 @@ class Release:
     def reference(self) -> str:
         """``nova-api:31.0.0-r3``."""
         return f"{self.image}:{self.version}-r{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A release in a registry.
+
+    Attributes:
+        component: with its stream.
+        version: as in tags.
+        repository: with its registry: ``registry.example:5000/openstack/nova-api``.
+        digest: of its manifest.
+        floating: the tags beside its own that name it there.
+        time: when it was published, in seconds since 1970; 0 if that is not known.
+    """
+
+    component: str
+    image: str
+    version: str
+    revision: int
+    repository: str
+    digest: str
+    floating: tuple[str, ...] = ()
+    time: int = 0

@@ -75,12 +75,15 @@ class Release:
     """An image at one revision.
 
     Attributes:
+        day: on which it was released; None if nobody knows.
         moved: what is other than in the release before it: ``openssl 3.5.1-1 → 3.5.1-1+deb13u1``.
+        published: the repositories in which it lies.
     """
 
     tag: str
-    day: date
+    day: date | None
     moved: tuple[str, ...]
+    published: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class Overview:
         feeds: what was asked.
         once: bytes of all images, each layer once.
         months: oldest first; none if no release is known to have closed an advisory.
+        unpublished: how many advisories are fixed and not yet published, as far as that is known.
     """
 
     title: str
@@ -142,6 +146,7 @@ class Overview:
     feeds: tuple[str, ...]
     once: int
     months: tuple[Month, ...] = ()
+    unpublished: int = 0
 
     @property
     def together(self) -> int:

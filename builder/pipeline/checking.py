@@ -1,4 +1,4 @@
-"""Everything that is wrong with definitions, and what their locks say against them; needs no network."""
+"""Everything that is wrong with definitions and decisions, and what locks say against them; needs no network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from builder.errors import UsageError
-from builder.pipeline import locking, packages, reviewing, selection
+from builder.pipeline import decisions, locking, packages, reviewing, selection
 from dsl import checks
 from dsl.catalog import Catalog, Definition
 from dsl.errors import DefinitionError, Problem
@@ -34,7 +34,7 @@ def check(catalog: Catalog, targets: Iterable[str]) -> Checked:
         UnknownTarget: there is no such thing.
     """
     names = tuple(targets)
-    problems = set() if names else set(checks.check(catalog))
+    problems = set() if names else {*checks.check(catalog), *decisions.problems(catalog)}
     chosen: list[Definition] = [] if names else list(catalog.definitions())
     for name in names:
         try:

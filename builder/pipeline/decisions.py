@@ -13,6 +13,7 @@ from builder.errors import UsageError, of_system
 from builder.model.decision import Hold, Statement
 from builder.security import holds, vex
 from builder.tools import files, git
+from dsl import document
 from dsl.catalog import Catalog
 from dsl.errors import DefinitionError, Place, Problem
 
@@ -117,6 +118,17 @@ def withdrawn(catalog: Catalog) -> dict[str, frozenset[str]]:
     return {image: frozenset(tags) for image, tags in found.items()}
 
 
+def problems(catalog: Catalog) -> tuple[Problem, ...]:
+    """All that is wrong with what was decided."""
+    found: list[Problem] = []
+    for read in (all_holds, withdrawn, statements):
+        try:
+            read(catalog)
+        except DefinitionError as error:
+            found += error.problems
+    return tuple(found)
+
+
 def vex_document(catalog: Catalog) -> Mapping[str, Any] | None:
     """The workspace's own OpenVEX document, as it is written; None if there is none.
 
@@ -124,17 +136,21 @@ def vex_document(catalog: Catalog) -> Mapping[str, Any] | None:
         DefinitionError: it is damaged, for instance by a merge.
     """
     path = catalog.root / VEX
-    text = _text(path)
+    try:
+        text = _text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError((_broken(Place(path), f"it cannot be read: {error}"),)) from None
     if not text:
         return None
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise _broken(path, getattr(error, "lineno", 1), "this is not JSON") from None
-    if not vex.is_vex(document):
-        raise _broken(path, 1, "this is no OpenVEX document")
-    assert isinstance(document, dict)
-    return document
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        place = Place(path, getattr(error, "lineno", 1), getattr(error, "colno", 1))
+        raise DefinitionError((_broken(place, "this is not JSON"),)) from None
+    if not vex.is_vex(found):
+        raise DefinitionError((_broken(Place(path), "this is no OpenVEX document"),))
+    assert isinstance(found, dict)
+    return found
 
 
 def statements(catalog: Catalog) -> tuple[Statement, ...]:
@@ -143,15 +159,27 @@ def statements(catalog: Catalog) -> tuple[Statement, ...]:
     Raises:
         DefinitionError: a decision cannot be read: it must not be lost in silence.
     """
-    document = vex_document(catalog)
-    if document is None:
+    told = vex_document(catalog)
+    if told is None:
         return ()
-    found, broken = vex.parse(VEX, document)
+    found, broken = vex.read(told)
     if broken:
-        raise _broken(catalog.root / VEX, 1, "; ".join(broken))
+        raise DefinitionError(tuple(_told(catalog.root / VEX, number, said) for number, said in broken))
     return tuple(replace(one, own=True) for one in found)
 
 
-def _broken(path: Path, line: int, message: str) -> DefinitionError:
+def _told(path: Path, number: int, said: str) -> Problem:
+    """What is wrong with a statement, or with the list of them, where that stands."""
+    said = f"statement {number}: {said}" if number else said
+    try:
+        # JSON is YAML as far as places go.
+        read = document.parse(_text(path), path)
+    except DefinitionError:
+        return _broken(Place(path), said)
+    place = read.place(("statements", number - 1) if number else ("statements",))
+    return replace(_broken(place, said), source_line=read.line(place))
+
+
+def _broken(place: Place, message: str) -> Problem:
     hint = "take one side of a merge, or decide it anew by `imgbuild security ignore`"
-    return DefinitionError((Problem(Place(path, line), "decision", message, hint),))
+    return Problem(place, "decision", message, hint)

@@ -14,7 +14,7 @@ from builder.errors import UsageError
 from builder.formats import lockfile
 from builder.model.image import StoredImage
 from builder.model.lock import Artifact, LockedPackage, LockedWheel
-from builder.model.release import moment
+from builder.model.release import Publication, moment
 from builder.pipeline import recording
 from builder.tools.store import Store
 from builder.transports import naming, oci_layout
@@ -101,6 +101,7 @@ class Found:
         since: the first release in a row, up to this one, that holds such a package.
         superseded: the newest release of the image; empty if it is this one.
         time, since_time: when this release and that one were made, in seconds since 1970; 0 if that is not known.
+        published: where it lies, as far as the record knows.
     """
 
     image: str
@@ -112,6 +113,7 @@ class Found:
     superseded: str
     time: int = 0
     since_time: int = 0
+    published: tuple[Publication, ...] = ()
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -133,12 +135,16 @@ class Found:
             "since": self.since,
             "since_released": moment(self.since_time) or None,
             "superseded_by": self.superseded or None,
+            "published": [
+                {"repository": one.repository, "since": moment(one.time) or None, "tags": list(one.floating)}
+                for one in self.published
+            ],
         }
 
 
 def recorded(wish: Wish, catalog: Catalog, record: Record, chosen: Chosen) -> Iterator[Found]:
     """Where packages are in the releases that the record knows, image by image, oldest release first."""
-    from builder.record import releases
+    from builder.record import publications, releases
 
     name = recording.workspace(catalog)
     fits = cache(wish.fits)
@@ -156,6 +162,7 @@ def recorded(wish: Wish, catalog: Catalog, record: Record, chosen: Chosen) -> It
             needed = {*since, *since.values(), image.newest}
             known = releases.some(connection, image, needed if chosen.how == "current" else None)
             layers = releases.layers(connection, image)
+            out = publications.since(connection, image.number, min(since))
             for at, first in since.items():
                 one, newest = known[at], known[image.newest]
                 if not chosen.has(one.reference, one.digest, one.config, newest=at == image.newest):
@@ -167,7 +174,7 @@ def recorded(wish: Wish, catalog: Catalog, record: Record, chosen: Chosen) -> It
                         yield Found(
                             one.reference, one.digest, layer, span.held.definition, span.held.artifact,
                             known[first].reference, "" if one is newest else newest.reference, one.time,
-                            known[first].time,
+                            known[first].time, out.get(at, ()),
                         )  # fmt: skip
 
 
@@ -219,25 +226,25 @@ class Chosen:
     how: str
     digests: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
+    _lengths: frozenset[int] = frozenset()
 
     @classmethod
     def named(cls, text: str) -> Chosen:
         """Those that ``docker ps``, ``podman ps`` or ``kubectl get pods`` print."""
         whole = {found.removeprefix("sha256:") for found in _DIGEST.findall(text)}
         words = set(_REFERENCE.findall(text))
-        return cls(
-            "named",
-            frozenset(whole | {word for word in words if _SHORT.fullmatch(word)}),
-            frozenset(word.partition("@")[0].rpartition("/")[2] for word in words),
-        )
+        digests = frozenset(whole | {word for word in words if _SHORT.fullmatch(word)})
+        references = frozenset(word.partition("@")[0].rpartition("/")[2] for word in words)
+        return cls("named", digests, references, frozenset(map(len, digests)))
 
     def has(self, name: str, *digests: str, newest: bool) -> bool:
         """Whether a release is one of them."""
         if self.how != "named":
             return newest or self.how == "all"
         hexes = [digest.removeprefix("sha256:") for digest in digests if digest]
+        # A cluster names hundreds of digests, a record hundreds of thousands of releases.
         return naming.tagged(name) in self.references or any(
-            digest.startswith(begin) for digest in hexes for begin in self.digests
+            digest[:length] in self.digests for digest in hexes for length in self._lengths
         )
 
 

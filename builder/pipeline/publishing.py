@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 from builder import transports
 from builder.errors import ImageError, UsageError
 from builder.model.lock import Revision
-from builder.pipeline import decisions, locking, selection
+from builder.model.release import moment
+from builder.pipeline import decisions, locking, published, recording, selection
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
@@ -113,6 +115,8 @@ def publish(
         if parcels:
             session.ping()
         sent = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=dry_run)
+    if not dry_run:
+        recording.publish(catalog, tuple(published.sent(parcels, sent, str(where.host))), edges)
     done = [
         Published(f"{p.repository.rpartition('/')[2]}:{p.tag}", one, one.error)
         for p, one in zip(parcels, sent, strict=True)
@@ -188,6 +192,8 @@ def _parcel(
         for key, value in entry.notes.items()
         if key.startswith("org.imgbuild.") and key not in shipping.ARTIFACTS
     }
+    # A registry keeps no times: that of the first publication lies beside the image.
+    notes[published.TIME] = moment(int(time.time()))
     return Parcel(
         found, f"{place}:{entry.name}", where.repository(image.name), tag, fixed, floating, beside, notes
     )  # fmt: skip

@@ -1,11 +1,11 @@
-"""Lock files in git, images in layouts and what was just built → the record, which is an index of them."""
+"""Lock files in git, images in layouts and registries, what was just built or published → the record, an index of them."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,11 +15,11 @@ from builder.errors import RecordError, UsageError
 from builder.formats import lockfile, notes
 from builder.model.advisory import Advisory
 from builder.model.digest import CacheKey, Digest
-from builder.model.image import Image, StoredImage
+from builder.model.image import Image
 from builder.model.lock import Lock, LockFile
 from builder.model.plan import ImagePlan
-from builder.model.release import Held, Release, ReleasedLayer
-from builder.pipeline import locking, packages, wheels
+from builder.model.release import Held, Publication, Release, ReleasedLayer
+from builder.pipeline import locking, packages, published, wheels
 from builder.pipeline.edges import Edges
 from builder.plan import groups
 from builder.report import Reporter
@@ -35,6 +35,7 @@ from dsl.errors import DefinitionError, ImgbuildError
 if TYPE_CHECKING:
     from builder.record.database import Record
     from builder.record.releases import Summary
+    from builder.transports.shipping import Parcel
 
 _POSTGRESQL = ("postgresql", "postgres")
 
@@ -106,22 +107,40 @@ def rebuild(catalog: Catalog, record: Record, places: Sequence[str], edges: Edge
     """Make what the record has of a workspace anew: from the locks in git, or as they lie there, and from images.
 
     Args:
-        places: of images, as they are named on the command line.
+        places: of images, as they are named on the command line. What lies in a registry is published there.
 
     Raises:
         UsageError: a place has no images.
         ImageError: one is damaged.
+        RegistryError: a registry does not answer.
     """
-    from builder.record import releases
+    from builder.record import publications, releases
 
     name, history = workspace(catalog), _History(catalog)
+    out: list[Publication] = []
+
+    def of_images() -> Iterator[Release]:
+        for one in places:
+            there: list[Publication] = []
+            for release, where in _of_images(one, edges):
+                yield release
+                there.extend(where)
+            out.extend(published.with_floating(there, one))
+
     with record.writing() as connection:
         releases.forget(connection, name)
         releases.add(connection, name, history.releases({}))
         for folder, head in history.heads.items():
             releases.keep_head(connection, name, folder, head)
-        releases.add(connection, name, (image for one in places for image in _of_images(one, edges)))
+        releases.add(connection, name, of_images())
+        publications.add(connection, name, out)
     return Followed(tuple(history.broken), history.partly)
+
+
+def own_places(catalog: Catalog, edges: Edges) -> tuple[str, ...]:
+    """Where images of a workspace lie, if nobody says: in ./out, and in its registry, as far as that answers."""
+    found = [f"oci:{transports.DEFAULT}"] if Path(transports.DEFAULT, "index.json").exists() else []
+    return (*found, *published.own(catalog, edges))
 
 
 def follow(catalog: Catalog, record: Record, reporter: Reporter) -> None:
@@ -171,10 +190,37 @@ def add(catalog: Catalog, found: Sequence[Release], places: Sequence[str], edges
         with opened(catalog, edges.store).writing() as connection:
             name = workspace(catalog)
             if not releases.summary(connection, name).releases:
-                found = [*(image for one in places for image in _of_images(one, edges)), *found]
+                found = [*(image for one in places for image, _ in _of_images(one, edges)), *found]
             releases.add(connection, name, found)
     except ImgbuildError as error:
         edges.reporter.warn(f"not in the record: {error.message}")
+
+
+def publish(catalog: Catalog, found: Sequence[tuple[Publication, Parcel]], edges: Edges) -> None:
+    """Add what lies in a registry now. That the record cannot be had is told, and fails nothing: the registry has it.
+
+    Args:
+        found: with what was sent, for releases that the record does not know.
+    """
+    if not found:
+        return
+    now = int(time.time())
+    try:
+        from builder.record import publications, releases
+
+        with opened(catalog, edges.store).writing() as connection:
+            name = workspace(catalog)
+            # Somebody has built it elsewhere; it is what the locks say now.
+            new = [
+                replace(_described(parcel.place, parcel.notes, parcel.beside[oci_layout.LOCK], parcel.image), time=now)
+                for one, parcel in found
+                if oci_layout.LOCK in parcel.beside
+                and not releases.has(connection, name, (one.component, one.image, one.version, one.revision))
+            ]
+            releases.add(connection, name, new)
+            publications.add(connection, name, [one for one, _ in found])
+    except ImgbuildError as error:
+        edges.reporter.warn(f"what was published is not in the record: {error.message}")
 
 
 def released(plan: ImagePlan, image: Image, locks: Sequence[Lock]) -> Release:
@@ -259,24 +305,30 @@ class _Recorded:
             return tuple(advisories.about(connection, self.name, self.shown, sources))
 
 
-def _of_images(place: str, edges: Edges) -> Iterator[Release]:
-    """The releases of a layout; what is no release of ours has no lock beside it."""
+def _of_images(place: str, edges: Edges) -> Iterator[tuple[Release, tuple[Publication, ...]]]:
+    """The releases of a layout or a registry, and where they are published; what is no release of ours has no lock
+    beside it."""
     for name in transports.releases(place, edges.store):
         for stored in transports.read_chosen(name, edges.store):
-            yield from _stored(stored)
+            text = stored.beside(oci_layout.LOCK)
+            if text is not None and _revision(stored.notes):
+                release = _described(stored.name, stored.notes, text, transports.parsed(stored))
+                yield release, published.of(release, stored)
 
 
-def _stored(stored: StoredImage) -> Iterator[Release]:
-    said, text = stored.notes, stored.beside(oci_layout.LOCK)
-    revision = said.get("org.imgbuild.revision", "")
-    if text is None or not revision.isdigit() or revision == "0":
-        return
-    locks = lockfile.parse(text.decode("utf-8", "replace"), Path(f"{stored.name} (its lock)")).locks
-    image = transports.parsed(stored)
+def _revision(said: Mapping[str, str]) -> int:
+    """The revision that is said of an image; 0 if it is no release."""
+    text = said.get("org.imgbuild.revision", "")
+    return int(text) if text.isdigit() else 0
+
+
+def _described(name: str, said: Mapping[str, str], text: bytes, image: Image) -> Release:
+    """An image as a release, by what is said of it and the lock that lies beside it."""
+    locks = lockfile.parse(text.decode("utf-8", "replace"), Path(f"{name} (its lock)")).locks
     held = tuple(tuple(_held(lock)) for lock in locks)
-    yield Release(
+    return Release(
         said.get("org.imgbuild.component", ""), said.get("org.imgbuild.image", ""),
-        said.get("org.imgbuild.version", ""), int(revision), said.get("org.imgbuild.content-key", ""),
+        said.get("org.imgbuild.version", ""), _revision(said), said.get("org.imgbuild.content-key", ""),
         locks[-1].digest(), "", 0, image.digest, image.config_digest, held, _layers(image, held),
     )  # fmt: skip
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from builder.errors import FeedError, FetchError
 from builder.model.advisory import OPEN, PYPI, SEVERITIES, Advisory, State
 from builder.model.decision import Hold, Statement
-from builder.model.lock import Lock, LockedPackage, LockedWheel
-from builder.pipeline import decisions, locking, packages, recording, selection, wheels
+from builder.model.lock import Artifact, Lock, LockedPackage, LockedWheel
+from builder.pipeline import decisions, locking, outstanding, packages, recording, selection, wheels
 from builder.pipeline.edges import Edges
+from builder.pipeline.outstanding import NOTHING, Published
 from builder.plan import groups
 from builder.security import exploits, feeds, judging, vex
 from builder.security.exploits import Exploits
@@ -34,7 +35,7 @@ class Finding:
         package: a binary package or wheel of the source.
         version: what is locked, of the source.
         layer: the group of packages that a fix replaces.
-        images: all that stand on the definition.
+        images: all that stand on the definition; of what runs somewhere the releases: ``app:1-r2``.
         why: why the package is there: ``asked for``, or what needs it.
         decision: what somebody says of it, and who; empty if nobody does.
         hold: why it does not move, and until when; empty if it may.
@@ -82,15 +83,22 @@ class Status:
 
     Attributes:
         findings: the open ones and the fixed ones, the gravest first.
+        releases: those that were looked at, if not the locks were.
     """
 
     findings: tuple[Finding, ...]
     unknown: tuple[Unknown, ...]
+    releases: tuple[str, ...] = ()
 
     @property
     def open(self) -> tuple[Finding, ...]:
         """What somebody has to do something about."""
         return tuple(one for one in self.findings if one.state in OPEN)
+
+    @property
+    def unpublished(self) -> tuple[Finding, ...]:
+        """What is fixed here, and not in what is published."""
+        return tuple(one for one in self.findings if one.state == State.UNPUBLISHED)
 
     @property
     def decided(self) -> tuple[Finding, ...]:
@@ -151,45 +159,85 @@ def read_exploits(
     return found
 
 
-def status(catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...]) -> Status:
+def status(
+    catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...], published: Published = NOTHING
+) -> Status:  # fmt: skip
     """How the images of some targets stand, by their locks.
+
+    Args:
+        published: what of them is published in another version, if something is to be said of that.
 
     Raises:
         UnknownTarget: there is no such image.
     """
     images = selection.images(catalog, targets)
-    standing: dict[str, list[str]] = {}
+    standing: dict[str, list[Definition]] = {}
     for image in images:
         for part in image.chain():
-            standing.setdefault(part.key, []).append(image.name)
+            standing.setdefault(part.key, []).append(image)
     wanted = selection.definitions(images)
     locks = locking.read(wanted, packages.architecture(catalog))
-    sources = frozenset(p.source_package for lock in locks.values() for p in lock.packages)
-    sources |= {wheel.name for lock in locks.values() for wheel in lock.wheels}
-    known = judging.by_source(advisory for feed in told for advisory in feed.advisories.about(sources))
+    known = about(told, (one for lock in locks.values() for one in lock.held))
     suites = frozenset(suite for feed in told for suite in feed.suites)
-    judge = _Judge(catalog, images, told)
+    judge = Judge(catalog, lambda: _tags(catalog, images), told)
     found: list[Finding] = []
     unknown: Counter[tuple[str, str]] = Counter()
     for definition in wanted:
         lock = locks.get(definition.key)
         if lock:
-            names = tuple(standing[definition.key])
+            names = tuple(image.name for image in standing[definition.key])
+            behind = outstanding.behind(standing[definition.key], published)
             for one in _debian(catalog, definition, lock, names, known, suites, unknown):
-                found += judge.decided(one, "deb", definition, lock)
+                for finding in _apart(one, behind):
+                    found += judge.decided(finding, "deb", definition, lock.packages)
             for one in _wheels(definition, lock, names, known, suites, unknown):
-                found += judge.decided(one, "pypi", definition, lock)
-    gravest = sorted(
+                for finding in _apart(one, behind):
+                    found += judge.decided(finding, "pypi", definition, ())
+    return stood(found, unknown)
+
+
+def about(told: Iterable[Feed], held: Iterable[Artifact]) -> Known:
+    """What feeds say of some packages, by suite and source package."""
+    sources = frozenset(judging.named(one)[0] for one in held)
+    return judging.by_source(advisory for feed in told for advisory in feed.advisories.about(sources))
+
+
+def _tags(catalog: Catalog, images: Iterable[Definition]) -> dict[str, str]:
+    wanted = tuple(images)
+    known = locking.revisions(catalog, wanted)
+    pairs = ((image.name, known.get(image.key)) for image in wanted)
+    return {name: f"{one.version}-r{one.revision}" if one else "" for name, one in pairs}
+
+
+def stood(found: Iterable[Finding], unknown: Mapping[tuple[str, str], int], releases: Iterable[str] = ()) -> Status:
+    """Findings in their order, and packages of which nobody speaks: by definition and origin."""
+    ordered = sorted(
         found, key=lambda one: (-_rank(one.advisory.severity), one.advisory.id, one.definition, one.package)
     )
-    return Status(tuple(gravest), tuple(Unknown(*key, count) for key, count in sorted(unknown.items())))
+    counted = tuple(Unknown(*key, count) for key, count in sorted(unknown.items()))
+    return Status(tuple(ordered), counted, tuple(releases))
 
 
-class _Judge:
+def _apart(finding: Finding, behind: outstanding.Behind) -> Iterator[Finding]:
+    """A finding, apart for the images in whose published release the flaw still is."""
+    rows = behind.get(finding.advisory.source, {}) if finding.state == State.FIXED else {}
+    not_yet = {
+        name for name in finding.images if any(judging.state(x, finding.advisory) in OPEN for x in rows.get(name, ()))
+    }
+    if not not_yet:
+        yield finding
+        return
+    yield replace(finding, state=State.UNPUBLISHED, images=tuple(name for name in finding.images if name in not_yet))
+    if out := tuple(name for name in finding.images if name not in not_yet):
+        yield replace(finding, images=out)
+
+
+class Judge:
     """What people say of findings: the workspace's own decisions go before those of others, later ones before earlier."""
 
-    def __init__(self, catalog: Catalog, images: Iterable[Definition], told: Iterable[Feed]) -> None:
-        self._catalog, self._images = catalog, tuple(images)
+    def __init__(self, catalog: Catalog, tags: Callable[[], Mapping[str, str]], told: Iterable[Feed]) -> None:
+        # What images are called is asked for only if somebody decided something.
+        self._ask_for_tags = tags
         self._day = decisions.today()
         self._holds: dict[str, list[Hold]] = {}
         for hold in decisions.holds_in_force(catalog):
@@ -198,10 +246,16 @@ class _Judge:
         for one in (*decisions.statements(catalog), *(one for feed in told for one in feed.statements)):
             for name in one.names:
                 self._said.setdefault(name, []).append(one)
-        self._tags: dict[str, str] | None = None
+        self._tags: Mapping[str, str] | None = None
 
-    def decided(self, finding: Finding, kind: str, definition: Definition, lock: Lock) -> Iterator[Finding]:
-        """A finding as it is decided; one for each part of its images of which something else is."""
+    def decided(
+        self, finding: Finding, kind: str, definition: Definition | None, there: Iterable[LockedPackage]
+    ) -> Iterator[Finding]:  # fmt: skip
+        """A finding as it is decided; one for each part of its images of which something else is.
+
+        Args:
+            there: packages, those of its source among them.
+        """
         if finding.state not in OPEN:
             yield finding
             return
@@ -213,7 +267,7 @@ class _Judge:
         if not said:
             yield finding
             return
-        subject = self._subject(finding, kind, definition, lock)
+        subject = self._subject(finding, kind, definition, there)
         where = [(one, vex.covered(one, subject)) for one in said]
         parts: dict[tuple[State, str], list[str]] = {}
         for image in finding.images:
@@ -222,22 +276,22 @@ class _Judge:
         for (state, why), images in parts.items():
             yield replace(finding, state=state, decision=why, images=tuple(images))
 
-    def _subject(self, finding: Finding, kind: str, definition: Definition, lock: Lock) -> Subject:
+    def _subject(
+        self, finding: Finding, kind: str, definition: Definition | None, there: Iterable[LockedPackage]
+    ) -> Subject:  # fmt: skip
         if self._tags is None:
-            known = locking.revisions(self._catalog, self._images)
-            pairs = ((image.name, known.get(image.key)) for image in self._images)
-            self._tags = {name: f"{one.version}-r{one.revision}" if one else "" for name, one in pairs}
-        bottom = definition.chain()[0].model
+            self._tags = self._ask_for_tags()
+        bottom = definition.chain()[0].model if definition else None
         told = bottom.distribution if isinstance(bottom, model.LayerDefinition) else None
         distros = {f"{told.id}-{told.version}", f"debian-{told.version}", told.version, told.codename} if told else ()
-        there = frozenset(
+        named = frozenset(
             (p.name, p.version, p.architecture)
-            for p in lock.packages
+            for p in there
             if (p.source_package, p.source_version) == (finding.advisory.source, finding.version)
         )
         wheel = frozenset({(finding.package, finding.version, "")})
         return Subject(
-            kind, finding.advisory.source, finding.version, there if kind == "deb" else wheel, frozenset(distros),
+            kind, finding.advisory.source, finding.version, named if kind == "deb" else wheel, frozenset(distros),
             {name: self._tags[name] for name in finding.images},
         )  # fmt: skip
 
@@ -263,8 +317,7 @@ def _debian(
         for package in group.packages
     }
     for package in _one_of_each_source(lock.packages):
-        source = sources.get(package.source)
-        release = judging.release(package.suite, suites) if source and _is_debians(source[0]) else ""
+        release = release_of(package, sources, suites)
         if not release:
             unknown[definition.name, f"{package.source} {package.suite}".strip()] += 1
             continue
@@ -282,14 +335,20 @@ def _wheels(
     unknown: Counter[tuple[str, str]],
 ) -> Iterator[Finding]:  # fmt: skip
     for wheel in lock.wheels:
-        if PYPI not in suites or not _is_pypis(wheel):
-            unknown[definition.name, "a folder or index of the site's" if not _is_pypis(wheel) else PYPI] += 1
+        if PYPI not in suites or not is_pypis(wheel):
+            unknown[definition.name, "a folder or index of the site's" if not is_pypis(wheel) else PYPI] += 1
             continue
         for advisory in known.get((PYPI, wheel.name), ()):
             state = judging.wheel(wheel, advisory)
             if state != State.UNTOUCHED:
                 layer = f"{wheel.environment}/{wheel.group}"
                 yield Finding(advisory, state, definition.name, wheel.name, wheel.version, layer, images, wheel.why)
+
+
+def release_of(package: LockedPackage, sources: Mapping[str, tuple[model.Source, Any]], suites: frozenset[str]) -> str:
+    """The release of Debian's that feeds speak of and a package is of; empty if it is of none."""
+    source = sources.get(package.source)
+    return judging.release(package.suite, suites) if source and _is_debians(source[0]) else ""
 
 
 def _one_of_each_source(locked: Iterable[LockedPackage]) -> Iterator[LockedPackage]:
@@ -306,7 +365,7 @@ def _is_debians(source: model.Source) -> bool:
     return source.apt is not None and packages.DEBIAN_MIRROR.match(source.apt) is not None
 
 
-def _is_pypis(wheel: LockedWheel) -> bool:
+def is_pypis(wheel: LockedWheel) -> bool:
     return wheel.url.startswith("https://files.pythonhosted.org/")
 
 

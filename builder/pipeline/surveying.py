@@ -1,4 +1,4 @@
-"""A workspace's locks × advisories → a fleet as a person wants to see it."""
+"""A workspace's locks and its record × advisories → a fleet as a person wants to see it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import PurePath
 
+from builder.model.advisory import State
 from builder.model.digest import CacheKey
 from builder.model.lock import BuiltLayer
 from builder.model.plan import ImagePlan, artifacts, group, kind
-from builder.overview.values import GRAVEST_FIRST, UNRATED, Flaw, Image, Layer, Month, Overview, Release
-from builder.pipeline import building, locking, packages, securing, selection
+from builder.overview.values import GRAVEST_FIRST, UNRATED, Flaw, Image, Layer, Overview, Release
+from builder.pipeline import building, chronicle, locking, outstanding, packages, securing, selection
 from builder.pipeline.edges import Edges
 from builder.pipeline.securing import Finding
 from builder.security.feeds import Feed
@@ -19,14 +20,12 @@ from dsl.catalog import Catalog, Definition
 
 
 def survey(
-    catalog: Catalog, targets: Iterable[str], feeds: tuple[Feed, ...], today: date, edges: Edges,
-    releases: Mapping[str, tuple[Release, ...]], months: tuple[Month, ...] = (),
+    catalog: Catalog, targets: Iterable[str], feeds: tuple[Feed, ...], today: date, edges: Edges
 ) -> Overview:  # fmt: skip
     """What there is to see of the images of some targets; nothing is made for it.
 
     Args:
         targets: none for all.
-        releases: by the names of images, newest first.
 
     Raises:
         StaleLock: locks do not fit.
@@ -41,20 +40,22 @@ def survey(
         for lock in locking.read(every, packages.architecture(catalog)).values()
         for row in lock.built
     }  # fmt: skip
-    found = securing.status(catalog, wanted, feeds)
+    found = securing.status(catalog, wanted, feeds, outstanding.published(catalog, wanted, edges))
+    past = chronicle.told(catalog, definitions, feeds, edges)
     shared = Counter(layer.cache_key for plan in plans.values() for layer in plan.layers)
     flaws = flaws_of(found.open)
     hit = Counter(layer for flaw in flaws for layer in flaw.layers)
     kinds = {one.name: one.name if one.kind == "layer" else "component" for one in every if one.kind != "image"}
     images = tuple(
-        _image(image, plans[image.key], built, shared, hit, kinds, releases.get(image.name, ()))
+        _image(image, plans[image.key], built, shared, hit, kinds, past.releases.get(image.key, ()))
         for image in definitions
     )  # fmt: skip
     digests = {built[key].digest: built[key].size for key in shared if key in built}
     return Overview(
-        catalog.workspace.workspace, today, images, flaws, len(found.findings) - len(found.open),
+        catalog.workspace.workspace, today, images, flaws, sum(one.state == State.FIXED for one in found.findings),
         tuple(sorted(((one.count, one.origin) for one in found.unknown), reverse=True)),
-        tuple(_called(feed.name) for feed in feeds), sum(digests.values()), months,
+        tuple(_called(feed.name) for feed in feeds), sum(digests.values()), past.months,
+        len(found.unpublished),
     )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ from dsl.catalog import Catalog, Definition
 from dsl.errors import DefinitionError
 
 T = TypeVar("T", LockedPackage, LockedWheel)
+_NAMED = 10
+"""How many releases are named to who names another one."""
 _TAG = re.compile(r"(?P<version>.+)-r(?P<revision>[0-9]+)")
 
 
@@ -122,7 +124,7 @@ def withdraw(
     if not start:
         return told
     coming = {old.sha256 for old in way.rows.values()}
-    wanted = [p for _, lock in start.values() for p in _rows(lock) if p.sha256 in coming]
+    wanted = [p for _, lock in start.values() for p in lock.held if p.sha256 in coming]
     _fetch(catalog, [definition for definition, _ in start.values()], wanted, way.locks, release, edges)
     chosen = _selection(catalog, start)
     had = updating.as_it_is(catalog, chosen.images, edges)
@@ -196,20 +198,37 @@ def _past(path: Path) -> Iterator[LockFile]:
 def _files(image: Definition, version: str, number: int) -> tuple[LockFile, LockFile, Revision]:
     """The lock file of a release, that of the one before, and which that is."""
     bad: LockFile | None = None
+    known: dict[str, None] = {}
     for file in _past(image.lock_path):
         mine = next((x for x in file.revisions if x.image == image.name), None)
         if mine is None:
             continue
+        known[f"{mine.version}-r{mine.revision}"] = None
         if (mine.version, mine.revision) == (version, number):
             # The first one: with what building has told.
             bad = bad or file
         elif bad:
             return bad, file, mine
     what = f"{image.name}:{version}-r{number}"
-    hint = "in a shallow clone the commits are missing: `git fetch --unshallow`"
     if bad:
+        hint = _hint(image.lock_path, "it is the first one: there is nothing that could come back")
         raise UsageError(f"no commit of {image.lock_path} has a release before {what}: there is no way back", hint)
+    names = list(known)
+    there = f"its releases are {', '.join(names[:_NAMED])}{' and older ones' if len(names) > _NAMED else ''}"
+    hint = _hint(image.lock_path, there if names else "it has no release yet: `imgbuild lock` makes one")
     raise UsageError(f"no commit of {image.lock_path} has {what}", hint)
+
+
+def _hint(path: Path, whole: str) -> str:
+    """What to do about a lock that is not in the history of a file.
+
+    Args:
+        whole: what is said if the history is whole.
+    """
+    shallow = git.shallow(path.parent)
+    if shallow is None:
+        return f"{path.parent} is in no git repository, so nobody knows what was before"
+    return "in a shallow clone the commits are missing: `git fetch --unshallow`" if shallow else whole
 
 
 def _way(image: Definition, bad: LockFile, good: LockFile, architecture: str) -> _Way:
@@ -222,10 +241,10 @@ def _way(image: Definition, bad: LockFile, good: LockFile, architecture: str) ->
         if now is None or was is None:
             raise UsageError(
                 f"the lock of {part.name} that the release was made of is in no commit of {part.lock_path}",
-                "in a shallow clone the commits are missing: `git fetch --unshallow`",
+                _hint(part.lock_path, "it was released without being committed: revert what it changed by hand"),
             )
         locks.append(was)
-        told = resolving.difference(_rows(was), _rows(now))
+        told = resolving.difference(was.held, now.held)
         rows |= {new.sha256: old for old, new in told.changed}
         lost[part.key] = tuple(one for one in told.removed if isinstance(one, LockedPackage))
         below = part.extends
@@ -256,7 +275,7 @@ def _start(
     locks = locking.read(wanted, architecture)
     for definition in wanted:
         lock = locks.get(definition.key)
-        mine = [p for p in _rows(lock) if p.sha256 in way.rows] if lock else []
+        mine = [p for p in lock.held if p.sha256 in way.rows] if lock else []
         if lock is None or not mine:
             continue
         there |= {package.sha256 for package in mine}
@@ -279,10 +298,6 @@ def _start(
         if sha256 not in there:
             left.append(f"{old.title} was {old.version}: no lock has what took its place any more")
     return found, tuple(left)
-
-
-def _rows(lock: Lock) -> tuple[Artifact, ...]:
-    return (*lock.packages, *lock.wheels)
 
 
 def _row(package: T, way: _Way) -> T:
@@ -315,7 +330,7 @@ def _selection(catalog: Catalog, start: Mapping[str, tuple[Definition, Lock]]) -
 
 def _require(locks: Iterable[Lock], way: _Way) -> None:
     for lock in locks:
-        for package in _rows(lock):
+        for package in lock.held:
             old = way.rows.get(package.sha256)
             if old:
                 raise Unsatisfiable(

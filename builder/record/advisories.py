@@ -1,4 +1,4 @@
-"""Advisories in the record: what a feed says, read once for each content of it, and when each was first seen."""
+"""Advisories in the record: what a feed says, read once for each content of it, and when each and its fix were first seen."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def keep(
 
 def _write(connection: Connection, feed: int, told: Iterable[Advisory], now: int) -> None:
     row = schema.advisory
-    columns = [row.c[name] for name in (*_KEY, *_TOLD, "seen")]
+    names = (*_KEY, *_TOLD, "seen", "mended")
+    columns = [row.c[name] for name in names]
     old = {
         tuple(found[:4]): tuple(found) for found in connection.execute(select(*columns).where(row.c.feed_id == feed))
     }
@@ -67,13 +68,18 @@ def _write(connection: Connection, feed: int, told: Iterable[Advisory], now: int
     for one in told:
         key = (one.source, one.suite, one.id, one.introduced)
         said = (one.fixed, one.severity, one.waiting, " ".join(one.aliases), one.published, one.summary)
-        new[key] = (*key, *said, old[key][-1] if key in old else now)
+        seen, mended = old[key][-2:] if key in old else (now, 0)
+        # A fix that is taken back and comes again is a new one.
+        new[key] = (*key, *said, seen, (mended or now) if one.fixed else 0)
     gone = [key for key, found in old.items() if new.get(key) != found]
     for first in range(0, len(gone), 1000):
         keys = tuple_(*(row.c[name] for name in _KEY)).in_(gone[first : first + 1000])
         connection.execute(delete(row).where(and_(row.c.feed_id == feed, keys)))
-    names = ("feed_id", *_KEY, *_TOLD, "seen")
-    fresh = [dict(zip(names, (feed, *found), strict=True)) for key, found in new.items() if old.get(key) != found]
+    fresh = [
+        dict(zip(("feed_id", *names), (feed, *found), strict=True))
+        for key, found in new.items()
+        if old.get(key) != found
+    ]
     if fresh:
         connection.execute(insert(row), fresh)
 
@@ -85,7 +91,7 @@ def about(connection: Connection, name: str, shown: str, sources: Iterable[str] 
         shown: what it is called in messages.
     """
     row, feed = schema.advisory, schema.feed
-    query = select(*(row.c[name] for name in (*_KEY, *_TOLD, "seen"))).select_from(row.join(feed))
+    query = select(*(row.c[name] for name in (*_KEY, *_TOLD, "seen", "mended"))).select_from(row.join(feed))
     query = query.where(feed.c.name == name)
     if sources is not None:
         query = query.where(row.c.source.in_(sorted(sources)))
@@ -101,8 +107,9 @@ def about(connection: Connection, name: str, shown: str, sources: Iterable[str] 
         published,
         summary,
         seen,
+        mended,
     ) in connection.execute(query):
         yield Advisory(
             id_, source, suite, introduced, fixed, severity, waiting, tuple(aliases.split()), published, summary, shown,
-            seen,
+            seen, mended,
         )  # fmt: skip

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from builder.model.release import Held, Release
+from builder.record import numbers as numbers_
 from builder.record import schema
+from builder.record.numbers import Numbers
 from builder.record.spans import Item, Spans
 from builder.transports import naming
 
@@ -42,7 +44,7 @@ def add(connection: Connection, workspace: str, releases: Iterable[Release]) -> 
     Returns:
         how many were new.
     """
-    adding = _Adding(connection, _workspace(connection, workspace))
+    adding = _Adding(connection, numbers_.workspace(connection, workspace))
     new = 0
     for count, release in enumerate(releases, start=1):
         new += adding.add(release)
@@ -54,9 +56,9 @@ def add(connection: Connection, workspace: str, releases: Iterable[Release]) -> 
 
 def forget(connection: Connection, workspace: str) -> None:
     """Take all releases of a workspace away."""
-    number = _workspace(connection, workspace)
+    number = numbers_.workspace(connection, workspace)
     mine = select(schema.image.c.id).where(schema.image.c.workspace_id == number)
-    for table in (schema.held, schema.laid, schema.release):
+    for table in (schema.held, schema.laid, schema.publication, schema.release):
         connection.execute(delete(table).where(table.c.image_id.in_(mine)))
     connection.execute(delete(schema.image).where(schema.image.c.workspace_id == number))
     connection.execute(delete(schema.history).where(schema.history.c.workspace_id == number))
@@ -71,7 +73,7 @@ def heads(connection: Connection, workspace: str) -> dict[str, str]:
 
 def keep_head(connection: Connection, workspace: str, folder: str, head: str) -> None:
     """Remember the commit up to which a repository was read."""
-    table, number = schema.history, _workspace(connection, workspace)
+    table, number = schema.history, numbers_.workspace(connection, workspace)
     connection.execute(delete(table).where(table.c.workspace_id == number, table.c.folder == folder))
     connection.execute(insert(table).values(workspace_id=number, folder=folder, head=head))
 
@@ -82,12 +84,14 @@ class Summary:
 
     Attributes:
         since: the time of the oldest release of which one is known; 0 if there is none.
+        published: how many releases lie in some registry.
     """
 
     images: int
     releases: int
     built: int
     since: int
+    published: int = 0
 
 
 def summary(connection: Connection, workspace: str) -> Summary:
@@ -100,7 +104,24 @@ def summary(connection: Connection, workspace: str) -> Summary:
         .where(schema.workspace.c.name == workspace)
     )  # fmt: skip
     images, count, built, since = connection.execute(query).one()
-    return Summary(images, count, built, since or 0)
+    where = schema.publication
+    out = select(where.c.image_id, where.c.version, where.c.revision).distinct()
+    out = out.select_from(where.join(image).join(schema.workspace)).where(schema.workspace.c.name == workspace)
+    published = connection.execute(select(func.count()).select_from(out.subquery())).scalar_one()
+    return Summary(images, count, built, since or 0, published)
+
+
+def has(connection: Connection, workspace: str, release: tuple[str, str, str, int]) -> bool:
+    """Whether a release is known, by its component, image, version and revision."""
+    row, image = schema.release, schema.image
+    component, name, version, revision = release
+    query = (
+        select(row.c.number)
+        .select_from(row.join(image).join(schema.workspace))
+        .where(schema.workspace.c.name == workspace, image.c.component == component, image.c.name == name)
+        .where(row.c.version == version, row.c.revision == revision)
+    )
+    return connection.execute(query).first() is not None
 
 
 def holding(connection: Connection, workspace: str, names: Iterable[str]) -> tuple[Span, ...]:
@@ -168,6 +189,29 @@ def some(connection: Connection, image: Image, numbers: Iterable[int] | None = N
     }  # fmt: skip
 
 
+def held_at(connection: Connection, image: int, number: int) -> tuple[Held, ...]:
+    """What a release of an image holds."""
+    held = schema.held
+    found = _spans(connection, image, held.c.first <= number, held.c.last >= number)
+    return tuple(sorted(span.held for span in found))
+
+
+def moved_since(connection: Connection, image: int, number: int) -> tuple[Span, ...]:
+    """The packages of an image that came after one of its releases, or were there no more."""
+    held = schema.held
+    ended = and_(held.c.last >= number, held.c.last < schema.OPEN)
+    return _spans(connection, image, or_(held.c.first > number, ended))
+
+
+def _spans(connection: Connection, image: int, *where: ColumnElement[bool]) -> tuple[Span, ...]:
+    held, place, package = schema.held, schema.place, schema.package
+    query = select(
+        place.c.definition, place.c.layer, package.c.name, package.c.version, package.c.source,
+        package.c.source_version, place.c.why, held.c.first, held.c.last,
+    ).select_from(held.join(package).join(place)).where(held.c.image_id == image, *where)  # fmt: skip
+    return tuple(Span(image, Held(*row[:7]), row.first, row.last) for row in connection.execute(query))
+
+
 def layers(connection: Connection, image: Image) -> dict[tuple[str, str], list[tuple[int, int, str]]]:
     """The layers of an image as far as they are known, by definition and name: from which up to which release, and
     digest."""
@@ -188,49 +232,15 @@ def _digits(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def _workspace(connection: Connection, name: str) -> int:
-    names = _Numbers(connection, schema.workspace)
-    number = names.of((name,))
-    names.flush()
-    return number
-
-
-class _Numbers:
-    """The numbers of rows that never change."""
-
-    def __init__(self, connection: Connection, table: Table) -> None:
-        self._connection, self._table = connection, table
-        self._names = tuple(column.name for column in table.columns if column.name != "id")
-        query = select(*(table.c[name] for name in self._names), table.c.id)
-        self._known: dict[tuple[Any, ...], int] = {tuple(row[:-1]): row[-1] for row in connection.execute(query)}
-        self._next = 1 + max(self._known.values(), default=0)
-        self._new: list[dict[str, Any]] = []
-
-    def of(self, values: tuple[Any, ...]) -> int:
-        """The number of a row, which is written if it is new."""
-        found = self._known.get(values)
-        if found is None:
-            found = self._known[values] = self._next
-            self._next += 1
-            self._new.append({**dict(zip(self._names, values, strict=True)), "id": found})
-        return found
-
-    def flush(self) -> None:
-        """Write new rows: before those that name them."""
-        if self._new:
-            self._connection.execute(insert(self._table), self._new)
-            self._new = []
-
-
 class _Adding:
     """One transaction that adds releases."""
 
     def __init__(self, connection: Connection, workspace: int) -> None:
         self._connection, self._workspace = connection, workspace
-        self._images = _Numbers(connection, schema.image)
-        self._packages = _Numbers(connection, schema.package)
-        self._places = _Numbers(connection, schema.place)
-        self._layers = _Numbers(connection, schema.layer)
+        self._images = Numbers(connection, schema.image)
+        self._packages = Numbers(connection, schema.package)
+        self._places = Numbers(connection, schema.place)
+        self._layers = Numbers(connection, schema.layer)
         self._known: dict[int, _Image] = {}
         # What many releases share is looked up once: by where it is in memory, and kept so that it stays there.
         self._items: dict[int, tuple[tuple[Held, ...], frozenset[Item]]] = {}

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-VERSION = "0002"
+VERSION = "0003"
 """The last migration."""
 OPEN = 2**31 - 1
 """The end of a span that the newest release is in."""
@@ -84,6 +84,20 @@ release = Table(
     sqlite_with_rowid=False,
 )  # fmt: skip
 """The releases of an image, numbered in their order."""
+
+publication = Table(
+    "publication", METADATA,
+    Column("image_id", ForeignKey("image.id"), primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("repository", String, primary_key=True),
+    Column("digest", Hex, nullable=False),
+    Column("floating", String, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""Where releases lie: repositories with their registries. A release is named as its tag does; the tags that move are those
+that name it there."""
 
 package = Table(
     "package", METADATA,
@@ -160,6 +174,7 @@ advisory = Table(
     Column("published", String, nullable=False),
     Column("summary", String, nullable=False),
     Column("seen", BigInteger, nullable=False),
+    Column("mended", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )  # fmt: skip
-"""What feeds say, and when that was first seen."""
+"""What feeds say, when that was first seen, and when a fix of it was."""

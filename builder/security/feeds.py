@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from builder.errors import FeedError
-from builder.model.advisory import PYPI, Advisory
+from builder.model.advisory import PYPI, SAME_SEVERITIES, Advisory
 from builder.model.decision import Statement
 from builder.security import vex
 
@@ -145,11 +145,11 @@ def _osv(name: str, record: Mapping[str, Any]) -> Iterator[Advisory]:
         if suite is None:
             continue
         told = {**(record.get("database_specific") or {}), **(affected.get("ecosystem_specific") or {})}
-        severity = str(told.get("urgency") or told.get("severity") or "").lower()
+        severity = _severity(told.get("urgency") or told.get("severity"))
         for introduced, fixed in _intervals(affected):
             yield Advisory(
                 str(record["id"]), str(package["name"]), suite, introduced, fixed,
-                "" if severity == "not yet assigned" else severity, "", aliases,
+                severity, "", aliases,
                 str(record.get("published") or ""), _line(record.get("summary") or record.get("details") or ""), name,
             )  # fmt: skip
 
@@ -195,13 +195,19 @@ def _tracked(name: str, source: str, flaw: str, said: Mapping[str, Any]) -> Iter
             continue
         reason = str(told.get("nodsa_reason") or "no-dsa") if "nodsa" in told else ""
         waiting = f"{reason}: {told['nodsa']}" if reason else ""
-        severity = str(told.get("urgency") or "").strip("*")
+        severity = _severity(told.get("urgency"))
         yield Advisory(
             flaw, source, suite, "0", fixed if status == "resolved" else "",
-            "" if severity in ("not yet assigned", "end-of-life") else severity,
+            "" if severity == "end-of-life" else severity,
             "end-of-life" if severity == "end-of-life" else waiting,
             (), "", _line(said.get("description") or ""), name,
         )  # fmt: skip
+
+
+def _severity(said: object) -> str:
+    """A feed's word for how grave a flaw is; empty if it has none."""
+    word = str(said or "").strip("*").lower()
+    return "" if word == "not yet assigned" else SAME_SEVERITIES.get(word, word)
 
 
 def _line(text: object) -> str:

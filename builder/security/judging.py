@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from builder.model.advisory import PYPI, Advisory, State
-from builder.model.lock import LockedPackage, LockedWheel
+from builder.model.lock import Artifact, LockedPackage, LockedWheel
 
 SUFFIXES = ("", "-security", "-updates", "-proposed-updates")
 """Suites of one release of Debian: a feed that speaks of ``trixie`` means them all. Backports are none: their versions
@@ -26,6 +26,16 @@ def by_source(advisories: Iterable[Advisory]) -> Mapping[tuple[str, str], tuple[
         rows = found.setdefault((one.suite, one.source), {})
         rows.setdefault((one.id, one.introduced, one.fixed, one.feed), one)
     return {key: tuple(rows.values()) for key, rows in found.items()}
+
+
+def named(one: Artifact) -> tuple[str, str]:
+    """What advisories call a package or a wheel, and its version as they count it."""
+    return (one.source_package, one.source_version) if isinstance(one, LockedPackage) else (one.name, one.version)
+
+
+def state(one: Artifact, advisory: Advisory) -> State:
+    """How a package or a wheel stands."""
+    return package(one, advisory) if isinstance(one, LockedPackage) else wheel(one, advisory)
 
 
 def package(locked: LockedPackage, advisory: Advisory) -> State:

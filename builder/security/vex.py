@@ -16,15 +16,14 @@ from typing import Any
 
 from packageurl import PackageURL
 
-from builder.model.advisory import Advisory, State
+from builder.model.advisory import ANNOUNCEMENT, Advisory, State
 from builder.model.decision import JUSTIFICATIONS, Product, Statement
 
 CONTEXT = "https://openvex.dev/ns"
+_NO_LIST = "it has no list of statements"
 NOT_AFFECTED, FIXED = "not_affected", "fixed"
 _STATUSES = (NOT_AFFECTED, "affected", FIXED, "under_investigation")
 _NOTES = re.compile(r"(?:decided by (?P<author>[^;]+))?(?:; )?(?:valid until (?P<until>\d{4}-\d{2}-\d{2}))?")
-_GROUP = re.compile(r"D[SL]A-[0-9]")
-"""Names of announcements, which speak of several flaws at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,8 @@ class Subject:
         source, version: the source package, or the project.
         packages: names, versions and architectures of the packages of it that are there.
         distros: all that the distribution is called in a package URL: ``debian-13``, ``trixie``.
-        images: names and tags of the images that have it.
+        images: the images that have it, by name, or by reference where several releases of one are meant
+            (``app:1-r2``): their tags.
     """
 
     kind: str
@@ -54,16 +54,24 @@ def is_vex(document: Any) -> bool:
 
 def parse(name: str, document: Mapping[str, Any]) -> tuple[tuple[Statement, ...], tuple[str, ...]]:
     """The statements of a document, and what is wrong with those that are left out."""
+    if not isinstance(document.get("statements"), list):
+        return (), (f"{name}: {_NO_LIST}",)
+    found, broken = read(document)
+    return found, tuple(f"statement {number}: {said}" for number, said in broken)
+
+
+def read(document: Mapping[str, Any]) -> tuple[tuple[Statement, ...], tuple[tuple[int, str], ...]]:
+    """The statements of a document, and what is wrong with those that are left out, by their numbers."""
     found: list[Statement] = []
-    broken: list[str] = []
+    broken: list[tuple[int, str]] = []
     rows = document.get("statements")
     if not isinstance(rows, list):
-        return (), (f"{name}: it has no list of statements",)
+        return (), ((0, _NO_LIST),)
     for number, row in enumerate(rows, start=1):
         try:
             found.append(_statement(document, row))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            broken.append(f"statement {number}: {_said(error)}")
+            broken.append((number, _said(error)))
     return tuple(found), tuple(broken)
 
 
@@ -129,7 +137,7 @@ def covered(statement: Statement, subject: Subject) -> frozenset[str]:
             if purl.type == "oci":
                 if product.within and not _is_all(product.within, subject):
                     continue
-                found |= {name for name, tag in subject.images.items() if _is_image(purl, name, tag)}
+                found |= {one for one, tag in subject.images.items() if _is_image(purl, one.partition(":")[0], tag)}
     # Packages that stand alone may take several products to say all of a source.
     alone = tuple(purl for product in statement.products if not product.within for purl in product.purls)
     if _is_all(alone, subject):
@@ -187,12 +195,12 @@ def _parsed(text: str) -> PackageURL | None:
 
 def speaks_of(statement: Statement, name: str, aliases: Iterable[str]) -> bool:
     """Whether a statement is about an advisory itself: by its name or, if that is but another name of one flaw, theirs."""
-    return name in statement.names or (not _GROUP.match(name) and bool(set(statement.names) & set(aliases)))
+    return name in statement.names or (not ANNOUNCEMENT.match(name) and bool(set(statement.names) & set(aliases)))
 
 
 def members(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
     """The flaws that an announcement speaks of; none if it is about one."""
-    return aliases if _GROUP.match(name) else ()
+    return aliases if ANNOUNCEMENT.match(name) else ()
 
 
 def verdict(advisory: Advisory, state: State, said: Iterable[Statement], day: str) -> tuple[State, str]:

@@ -56,6 +56,14 @@ def head(folder: Path) -> str:
         return ""
 
 
+def shallow(folder: Path) -> bool | None:
+    """Whether a repository lacks commits, as ``git clone --depth`` makes it; None if there is none, or no git."""
+    try:
+        return _run(folder, "rev-parse", "--is-shallow-repository").text.strip() == "true"
+    except (process.ProgramFailed, FileNotFoundError, TimeoutError):
+        return None
+
+
 def at_head(file: Path) -> str | None:
     """A file's text in the commit that its folder is at, empty if it is not in there; None if there is no commit, or no git."""
 

@@ -167,6 +167,8 @@ def test_a_damaged_decision_is_told_and_not_lost(day1: Site) -> None:
     assert (result.code, "its status is 'no_matter'" in result.errors) == (2, True), result.errors
     path.write_text("<<<<<<< HEAD\n")
     assert "security/vex.openvex.json:1:1: error: this is not JSON" in day1.run("security", "status").errors
+    checked = day1.run("check")
+    assert (checked.code, "security/vex.openvex.json:1:1: error: this is not JSON" in checked.errors) == (2, True)
 
 
 def test_what_a_vendor_says_is_read(day1: Site) -> None:
@@ -436,15 +438,27 @@ def test_what_moved_no_package_is_told(day1: Site) -> None:
 
 
 def test_what_cannot_be_withdrawn(day1: Site) -> None:
-    for release, said in (
-        ("app:1", "app:1 names no release"),
-        ("app", "names no release"),
-        ("app:1-r9", "has app:1-r9"),
-        ("app:1-r2", "has a release before app:1-r2"),
-        ("nowhere:1-r1", "nowhere"),
+    for release, said, hint in (
+        ("app:1", "app:1 names no release", "say it with its revision"),
+        ("app", "names no release", "say it with its revision"),
+        ("app:1-r9", "has app:1-r9", "its releases are 1-r2"),
+        ("app:1-r2", "has a release before app:1-r2", "it is the first one: there is nothing that could come back"),
+        ("nowhere:1-r1", "nowhere", ""),
     ):
         result = withdraw(day1, release=release)
         assert (result.code, said in result.json["message"]) == (2, True), result.output
+        assert hint in result.json["hint"]
+
+
+def test_what_a_history_lacks_is_told(fixed: Site) -> None:
+    clone = fixed.folder.parent / "clone"
+    run(["git", "clone", "--quiet", "--depth=1", f"file://{fixed.folder}", clone])
+    words = ("withdraw", "app:1-r3", "--because", "it hangs", "--json")
+    me = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@localhost"}
+    for hint in ("`git fetch --unshallow`", f"{clone}/repos/app is in no git repository"):
+        result = fixed.run(*words, cwd=clone, env=me)
+        assert (result.code, hint in result.json["hint"]) == (2, True), result.output
+        shutil.rmtree(clone / ".git", ignore_errors=True)
 
 
 def test_locks_that_a_job_was_killed_over_are_finished(day1: Site) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.integration.test_record import commit, git
 from tests.kit.distribution import Site
 
 pytestmark = pytest.mark.integration
@@ -68,6 +69,32 @@ def report(site: Site) -> Path:
     return site.folder / "report.html"
 
 
+@pytest.fixture
+def past(site: Site) -> Path:
+    """The page of a site with three releases in its record: the second has a fix, the third another one and what came along."""
+    site.env["IMGBUILD_RECORD"] = str(site.folder.parent / "record.sqlite")
+    site.edit("imgbuild.yaml", "workspace: site\n", "workspace: site\nfeeds: [tracker.json]\n")
+    site.edit("repos/app/component.yaml", "version: {from: apt/app}", 'version: "1.0"')
+    git(site.folder, "init", "-q", "-b", "main")
+    told = {"repositories": {}, "urgency": "high", "status": "resolved"}
+    site.works("lock", "app")
+    commit(site, 1)
+    for day, version, depends in ((11, "2", ""), (26, "3", "more")):
+        flaw = {"releases": {"stable": {**told, "fixed_version": version}}}
+        file = site.folder / "tracker.json"
+        before = json.loads(file.read_text()) if file.exists() else {"app": {}}
+        file.write_text(json.dumps({"app": {**before["app"], f"CVE-2026-{version}": flaw}}))
+        # What a feed says is known since it was read.
+        site.run("security", "status", under=("faketime", "-f", f"@2026-01-{day - 4:02} 12:00:00"))
+        site.repo.add("more", files={"usr/share/more": "more\n"})
+        site.repo.add("app", files={"usr/bin/app": f"#!/bin/sh\n# {version}\n"}, version=version, depends=depends)
+        site.repo.publish()
+        site.works("lock", "app", "--update")
+        commit(site, day)
+    site.works("report")
+    return site.folder / "report.html"
+
+
 def opened(browser: Browser, path: Path, size: dict[str, int], scheme: str = "light") -> Page:
     """The page in a window of a size; anything that it asks for, or complains of, is an error."""
     page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
@@ -106,6 +133,28 @@ def test_what_a_person_does(browser: Browser, report: Path) -> None:
     page.locator("#fleet a").click()
     assert image.get_attribute("open") is not None
     assert "<b>bad</b>" in page.locator("#open").inner_text()
+
+
+def test_what_became_of_fixes(browser: Browser, past: Path) -> None:
+    page = opened(browser, past, DESK)
+    image = page.locator("#image-app")
+    image.locator("> summary").click()
+    shown = image.locator("h3 + ul > li")
+    assert [" ".join(one.split()) for one in shown.all_inner_texts()] == [
+        "1.0-r3, 2026-01-26: app 2 → 3, more 1 is new", "1.0-r2, 2026-01-11: app 1 → 2", "1.0-r1, 2026-01-01",
+    ]  # fmt: skip
+    page.get_by_role("link", name="Time to release").click()
+    months = page.locator("#months tbody tr")
+    assert [months.nth(0).locator(cell).inner_text() for cell in ("th", "td >> nth=0", "td >> nth=1")] == [
+        "2026-01", "2", "3.0",
+    ]  # fmt: skip
+    beam = months.nth(0).locator(".beam").bounding_box()
+    assert beam
+    assert beam["width"] > 100
+    phone = opened(browser, past, PHONE, "dark")
+    phone.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+    assert phone.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert phone.evaluate(CONTRAST) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -44,6 +44,42 @@ def test_check_shows_the_place_and_the_line(site: Path) -> None:
     assert f"{site}/repos/mute/component.yaml:2:1: error: not YAML" in ended.errors
 
 
+VEX = """\
+{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "urn:x", "author": "A", "version": 1,
+ "timestamp": "2026-11-01T12:00:00Z",
+ "statements": [
+  {"vulnerability": {"name": "CVE-1"}, "products": [{"@id": "pkg:oci/web"}], "status": "fixed"},
+  {"vulnerability": {"name": "CVE-2"}, "products": [{"@id": "pkg:oci/web"}], "status": "fine"},
+  {"vulnerability": {"name": "CVE-3"}, "status": "fixed"}]}
+"""
+
+
+def test_check_reads_what_was_decided(site: Path) -> None:
+    project(site, {
+        "security/holds.yaml": "holds:\n- {package: openssl, because: it breaks}\n- {package: perl, until: soon}\n",
+        "security/withdrawn.yaml": "withdrawn:\n- {image: web, tag: 1-r1, because: it hangs, sucessor: 1-r2}\n",
+        "security/vex.openvex.json": VEX,
+    })  # fmt: skip
+    problems = json.loads(run(site, "check", "--json").output)["problems"]
+    mine = [(p["file"], p["line"], p["column"], p["message"]) for p in problems if p["code"] == "decision"]
+    assert mine == [
+        (f"{site}/security/holds.yaml", 3, 3, "this entry has no `because`"),
+        (f"{site}/security/holds.yaml", 3, 26, "`until` is 'soon': this is no day"),
+        (f"{site}/security/vex.openvex.json", 5, 3, "statement 2: its status is 'fine'"),
+        (f"{site}/security/vex.openvex.json", 6, 3, "statement 3: it names no product"),
+        (f"{site}/security/withdrawn.yaml", 2, 46,
+         "`sucessor` is not expected here; what is: image, tag, successor, move, because, author, since"),
+    ]  # fmt: skip
+    ended = run(site, "check")
+    assert (
+        "    - {package: perl, until: soon}\n                             ^\n    hint: write it as 2026-12-31\n"
+        in ended.errors
+    )
+    assert "    hint: did you mean `successor`?\n" in ended.errors
+    # A component is what it is, whatever was decided.
+    assert run(site, "check", "web").code == 0
+
+
 def test_check_of_a_target_is_of_it_alone(site: Path) -> None:
     ended = run(site, "check", "web", "openstack")
     assert (ended.code, ended.output) == (0, "web, openstack: nothing wrong\n")

@@ -15,7 +15,7 @@ def finding(severity: str) -> securing.Finding:
     return securing.Finding(advisory, State.FIXABLE, "base", "lib1", "1", "lib", ("app",), "asked for")
 
 
-@pytest.mark.parametrize(("word", "shown"), [("high", "high"), ("", "unrated"), ("moderate", "unrated")])
+@pytest.mark.parametrize(("word", "shown"), [("high", "high"), ("", "unrated"), ("negligible", "unrated")])
 def test_a_feeds_own_word_is_no_severity_of_the_page(word: str, shown: str) -> None:
     (flaw,) = surveying.flaws_of([finding(word)])
     assert flaw.severity == shown

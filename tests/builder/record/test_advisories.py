@@ -39,7 +39,7 @@ def test_what_was_read_is_there_again(record: Record) -> None:
         assert advisories.kept(connection, "feed", f"sha256:{1:064x}") == KEPT
         assert advisories.kept(connection, "feed", f"sha256:{2:064x}") is None
         assert advisories.kept(connection, "other", f"sha256:{1:064x}") is None
-    assert about(record) == [replace(ONE, seen=DAY), replace(TWO, seen=DAY)]
+    assert about(record) == [replace(ONE, seen=DAY, mended=DAY), replace(TWO, seen=DAY)]
     assert about(record, {"curl", "x"}) == [replace(TWO, seen=DAY)]
     assert about(record, name="other") == []
 
@@ -48,12 +48,24 @@ def test_what_was_seen_keeps_its_time(record: Record) -> None:
     keep(record, 1, ONE)
     changed = replace(ONE, fixed="3.6", severity="critical")
     keep(record, 2, changed, TWO)
-    assert about(record) == [replace(changed, seen=DAY), replace(TWO, seen=2 * DAY)]
+    assert about(record) == [replace(changed, seen=DAY, mended=DAY), replace(TWO, seen=2 * DAY)]
     # One is gone; another feed has a time of its own for the same.
     keep(record, 3, TWO)
     keep(record, 4, TWO, name="other")
     assert about(record) == [replace(TWO, seen=2 * DAY)]
     assert about(record, name="other") == [replace(TWO, seen=4 * DAY)]
+
+
+def test_since_when_there_is_a_fix(record: Record) -> None:
+    def seen(day: int, fixed: str) -> int:
+        keep(record, day, replace(TWO, fixed=fixed))
+        (found,) = about(record)
+        assert found.seen == DAY
+        return found.mended // DAY
+
+    # It is taken back, and comes again.
+    told = [seen(1, ""), seen(2, "8.1"), seen(3, "8.2"), seen(4, ""), seen(5, "8.3"), seen(6, "8.3")]
+    assert told == [0, 2, 2, 0, 5, 5]
 
 
 def test_many_go_at_once(record: Record) -> None:

@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from builder.errors import RecordError
+from builder.record import advisories, schema
 from builder.record import database as database_
-from builder.record import schema
 from tests.kit.project import ROOT
 
 
@@ -42,6 +42,29 @@ def test_a_record_of_the_first_schema_is_brought_up(database: str, monkeypatch: 
     with database_.opened(database).reading() as connection:
         assert connection.execute(text("SELECT name FROM workspace")).scalars().all() == ["kept"]
         assert database_.version(connection) == schema.VERSION
+
+
+def test_what_an_older_one_says_of_advisories_is_brought_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(database_, "_migrate", lambda record: None)
+        old = database_.opened(database)
+    database_.upgrade(old, "0002")
+    with old.writing() as connection:
+        connection.execute(
+            text("INSERT INTO feed (id, name, digest, suites, broken) VALUES (1, 'f', :d, '[]', '[]')"), {"d": b"x"}
+        )
+        for source, fixed in (("a", "2"), ("b", "")):
+            connection.execute(
+                text(
+                    "INSERT INTO advisory VALUES (1, :source, 's', 'CVE-1', '0', :fixed, 'moderate', '', '', '', '', 70)"
+                ),
+                {"source": source, "fixed": fixed},
+            )
+    with database_.opened(database).reading() as connection:
+        found = sorted(advisories.about(connection, "f", "f"))
+        assert [(one.source, one.severity, one.seen, one.mended) for one in found] == [
+            ("a", "medium", 70, 70), ("b", "medium", 70, 0),
+        ]  # fmt: skip
 
 
 def test_one_of_a_newer_program_is_refused(database: str) -> None:

@@ -101,6 +101,27 @@ def test_the_order_in_which_they_become_known_does_not_matter(
     ]  # fmt: skip
 
 
+def test_what_moved_since_a_release_and_what_one_holds(record: Record) -> None:
+    add(record, *SOME)
+    with record.reading() as connection:
+        (image,) = releases.images(connection, "site")
+        at = [
+            {one.name: one.version for one in releases.held_at(connection, image.number, n)} for n in range(len(SOME))
+        ]
+        moved = {
+            number: {
+                (one.held.name, one.held.version) for one in releases.moved_since(connection, image.number, number)
+            }
+            for number in (0, 2, 3)
+        }
+    assert at == [{one.name: one.version for one in release.held[0]} for release in SOME]
+    assert moved == {
+        0: {("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"), ("c", "1")},
+        2: {("a", "1"), ("b", "1"), ("b", "2"), ("c", "1")},
+        3: set(),
+    }
+
+
 def test_at_random_as_a_list_would_have_it(record: Record) -> None:
     random_ = random.Random(4)
     model: dict[int, Release] = {}

@@ -104,6 +104,17 @@ def test_osv() -> None:
     assert tuple(parsed({**OSV, "withdrawn": "2026-02-01T00:00:00Z"}).advisories) == ()
 
 
+@pytest.mark.parametrize(
+    ("word", "severity"),
+    [("MODERATE", "medium"), ("medium**", "medium"), ("High", "high"), ("not yet assigned", ""), (None, "")],
+)
+def test_how_grave_a_flaw_is_has_one_word(word: str | None, severity: str) -> None:
+    osv = {**OSV, "database_specific": {"severity": word}}
+    told: dict[str, Any] = {"status": "open", "repositories": {}, "urgency": word}
+    found = [*parsed(osv).advisories, *parsed({"openssl": {"CVE-1": {"releases": {"trixie": told}}}}).advisories]
+    assert [one.severity for one in found] == [severity] * 2
+
+
 def test_osv_of_python() -> None:
     found = [(one.suite, one.introduced, one.fixed) for one in parsed(PYPI).advisories]
     assert found == [("PyPI", "2.0", "2.9"), ("PyPI", "3.0", "")]

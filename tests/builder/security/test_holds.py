@@ -43,23 +43,53 @@ def test_what_a_person_writes_is_read(tmp_path: Path) -> None:
     assert (found.package, found.version, found.until) == ("openssl", "", "2026-12-31")
 
 
+def test_what_has_no_value_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "holds.yaml"
+    path.write_text("holds:\n- {package: openssl, because: b, until: , version: 1.10}\n")
+    assert holds.read(path) == (Hold("openssl", "1.10", "b", "", "", ""),)
+    path.write_text("holds:\n")
+    assert holds.read(path) == ()
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "said"),
     [
-        "holds: 3\n",
-        "holds:\n- openssl\n",
-        "holds:\n- {package: openssl}\n",
-        "holds:\n- {because: it breaks}\n",
-        "holds:\n- {package: openssl, because: b, untill: 2026-12-31}\n",
-        "holds:\n- {package: [openssl], because: b}\n",
-        "withdrawn: []\n",
-        "<<<<<<< HEAD\nholds: []\n=======\n",
-        "- a\n",
-        "\x00",
+        ("holds: 3\n", ["1:1: `holds:` with a list is expected"]),
+        ("withdrawn: []\n", ["1:1: `holds:` with a list is expected"]),
+        ("- a\n", ["1:1: `holds:` with a list is expected"]),
+        ("holds: []\nholds: []\n", ["2:1: `holds` is here a second time"]),
+        ("holds:\n- openssl\n", ["2:3: 'openssl' is not expected here"]),
+        ("holds:\n- {package: openssl}\n", ["2:3: this entry has no `because`"]),
+        ("holds:\n- {because: it breaks}\n", ["2:3: this entry has no `package`"]),
+        (
+            "holds:\n- {package: a, because: b}\n- {package: a, because: b, untill: x}\n",
+            ["3:28: `untill` is not expected"],
+        ),
+        ("holds:\n- {package: [openssl], because: b}\n", ["2:13: `package` is ['openssl']: text is expected"]),
+        (
+            "holds:\n- package: a\n  because: b\n  until: 2026-02-31\n",
+            ["4:10: `until` is '2026-02-31': this is no day"],
+        ),
+        ("holds:\n- package: a\n  because: b\n  until: soon\n- x\n", ["4:10: `until` is 'soon'", "5:3: 'x' is not"]),
+        ("holds:\n<<<<<<< HEAD\n- {package: a}\n=======\n", ["2:1: a merge left its marks here"]),
+        ("holds:\n- {package: a\n", ["3:1: it cannot be read: "]),
+        ("\x00", ["1:1: it cannot be read"]),
     ],
 )
-def test_what_is_damaged_is_told_at_its_place(text: str, tmp_path: Path) -> None:
+def test_what_is_damaged_is_told_at_its_place(text: str, said: list[str], tmp_path: Path) -> None:
     path = tmp_path / "holds.yaml"
     path.write_text(text)
-    with pytest.raises(DefinitionError, match=r"holds\.yaml:1"):
+    with pytest.raises(DefinitionError) as told:
         holds.read(path)
+    found = [f"{p.place}: {p.message}".removeprefix(f"{path}:") for p in told.value.problems]
+    assert len(found) == len(said), found
+    for one, wanted in zip(found, said, strict=True):
+        assert one.startswith(wanted), found
+
+
+def test_a_withdrawal_names_its_release(tmp_path: Path) -> None:
+    path = tmp_path / "withdrawn.yaml"
+    path.write_text("withdrawn:\n- {image: app, because: it hangs, move: 1}\n")
+    with pytest.raises(DefinitionError) as told:
+        holds.read_withdrawn(path)
+    assert [p.message for p in told.value.problems] == ["this entry has no `tag`", "`move` is '1': a list is expected"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,17 @@ def test_what_a_statement_covers(purls: list[str], within: list[str], images: se
     products = [{"@id": purl, "subcomponents": [{"@id": one} for one in within]} for purl in purls]
     (statement,) = read(row(products=products))
     assert vex.covered(statement, SUBJECT) == images
+
+
+def test_releases_of_one_image_are_told_apart() -> None:
+    subject = replace(SUBJECT, images={"nova-api:31.0.0-r3": "31.0.0-r3", "nova-api:31.0.0-r2": "31.0.0-r2"})
+    for purl, images in (
+        ("pkg:oci/nova-api", set(subject.images)),
+        ("pkg:oci/nova-api?tag=31.0.0-r2", {"nova-api:31.0.0-r2"}),
+        ("pkg:oci/keystone", set()),
+    ):
+        (statement,) = read(row(products=[{"@id": purl}]))
+        assert vex.covered(statement, subject) == images
 
 
 def said(

@@ -1,0 +1,114 @@
+"""What lies in registries, or was sent there just now → publications: where a release is, since when, by which tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from builder.errors import RegistryError
+from builder.model.image import StoredImage
+from builder.model.release import Publication, Release
+from builder.pipeline.edges import Edges
+from builder.registry import address
+from builder.transports import REGISTRY
+from dsl import versions
+from dsl.catalog import Catalog
+
+if TYPE_CHECKING:
+    from builder.transports.shipping import Parcel, Sent
+
+TIME = "org.imgbuild.published"
+"""The annotation of what refers to an image that says when it was published first: registries keep no times."""
+_LATEST = "latest"
+
+
+def sent(parcels: Sequence[Parcel], done: Sequence[Sent], host: str) -> Iterator[tuple[Publication, Parcel]]:
+    """What is published now of what was to be sent, -dev builds left out: they are no releases.
+
+    Since when it is there is known of what had to be sent.
+    """
+    for parcel, one in zip(parcels, done, strict=True):
+        said = parcel.notes
+        revision = said.get("org.imgbuild.revision", "")
+        if one.error or not parcel.fixed or not revision.isdigit():
+            continue
+        yield (
+            Publication(
+                said.get("org.imgbuild.component", ""), said.get("org.imgbuild.image", ""),
+                said.get("org.imgbuild.version", ""), int(revision), f"{host}/{parcel.repository}", one.digest,
+                tuple(tag for tag in one.tags if tag != parcel.tag),
+                _seconds(said.get(TIME, "")) if one.status == "published" else 0,
+            ),
+            parcel,
+        )  # fmt: skip
+
+
+def of(release: Release, stored: StoredImage) -> tuple[Publication, ...]:
+    """Where a release was found, if that is a registry."""
+    kind, _, name = stored.name.partition(":")
+    if kind != REGISTRY:
+        return ()
+    where = address.parse(name)
+    return (
+        Publication(
+            release.component, release.image, release.version, release.revision, f"{where.host}/{where.path}",
+            release.digest, time=_seconds(stored.notes.get(TIME, "")),
+        ),
+    )  # fmt: skip
+
+
+def own(catalog: Catalog, edges: Edges) -> tuple[str, ...]:
+    """The repositories that a workspace's images have in its registry, as images are named on the command line.
+
+    Only what is there is named; that the registry does not answer is told.
+    """
+    if not catalog.workspace.registry:
+        return ()
+    from builder.registry import content
+    from builder.transports import registry
+
+    where = address.prefix(catalog.workspace.registry)
+    scheme = "http://" if where.host.plain else ""
+    names = sorted({image.name for component in catalog.components for image in component.images})
+    try:
+        with registry.session(where, edges.reporter) as session:
+            there = [name for name in names if content.tags(session, where.repository(name))]
+    except RegistryError as error:
+        edges.reporter.warn(f"what is published is not known from there: {error.message}")
+        return ()
+    return tuple(f"{REGISTRY}:{scheme}{where.host}/{where.repository(name)}" for name in there)
+
+
+def with_floating(found: Iterable[Publication], place: str) -> Iterator[Publication]:
+    """What was found in a place, with the tags that name it now beside its own.
+
+    Args:
+        place: as images are named on the command line.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    from builder.registry import content
+    from builder.transports import registry
+
+    repositories: dict[str, list[Publication]] = {}
+    for one in found:
+        repositories.setdefault(one.repository, []).append(one)
+    scheme = "http://" if place.startswith(f"{REGISTRY}:http://") else ""
+    for repository, mine in repositories.items():
+        where = address.parse(scheme + repository)
+        wanted = {_LATEST, *(tag for one in mine for tag in versions.floating_tags(one.version))}
+        with registry.session(where) as session:
+            tags = sorted(wanted & set(content.tags(session, where.path) or ()))
+            names = {tag: content.digest_of(session, where.path, tag) for tag in tags}
+        for one in mine:
+            yield replace(one, floating=tuple(tag for tag in tags if names[tag] == one.digest))
+
+
+def _seconds(text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+    except (ValueError, OverflowError):
+        return 0
