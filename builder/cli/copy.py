@@ -40,7 +40,8 @@ def command(common: Common, sources: tuple[str, ...], target: str, jobs: int) ->
     from builder.pipeline.edges import Edges
 
     edges = Edges(common.store(), common.reporter(), jobs)
-    copied = copying.copy(sources, target, edges, building.offered(common.catalog()))
+    catalog = common.catalog()
+    copied = copying.copy(catalog, sources, target, edges, building.offered(catalog))
     print_copied(common, copied)
     return 0
 

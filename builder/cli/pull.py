@@ -32,5 +32,5 @@ def command(common: Common, targets: tuple[str, ...], registry: str, destination
     catalog = common.catalog()
     edges = Edges(common.store(), common.reporter(), jobs)
     sources = copying.released(catalog, targets, registry)
-    print_copied(common, copying.copy(sources, destination, edges, building.offered(catalog)))
+    print_copied(common, copying.copy(catalog, sources, destination, edges, building.offered(catalog)))
     return 0

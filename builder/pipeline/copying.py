@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ from builder.errors import UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
 from builder.model.image import Image, StoredImage
-from builder.pipeline import locking, selection
+from builder.model.release import moment
+from builder.pipeline import locking, published, recording, selection
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
@@ -43,10 +45,11 @@ class Copied:
         return {"source": self.source, "target": self.target, "digest": self.digest or None}
 
 
-def copy(sources: Iterable[str], target: str, edges: Edges, offered: Site) -> tuple[Copied, ...]:
+def copy(catalog: Catalog, sources: Iterable[str], target: str, edges: Edges, offered: Site) -> tuple[Copied, ...]:
     """Copy images.
 
     Args:
+        catalog: what comes into a registry is recorded, if it is an image of its own.
         sources: each an image, the newest that fits; or a place without a name, for the newest release of each image there.
         target: a way out, as `imgbuild build --to` has it, or ``registry:HOST[:PORT][/PREFIX]``.
         offered: by whom, of App Container images.
@@ -59,7 +62,7 @@ def copy(sources: Iterable[str], target: str, edges: Edges, offered: Site) -> tu
     found = [stored for source in sources for stored in _newest(source, edges)]
     kind, colon, rest = target.partition(":")
     if kind == transports.REGISTRY and colon:
-        return tuple(_send(found, rest, edges))
+        return tuple(_send(catalog, found, rest, edges))
     way = transports.parse_target(target, offered)
     transports.require((way,), [naming.split(naming.tagged(stored.name))[0] for stored in found], edges.store)
     return tuple(_write(found, way, edges))
@@ -112,26 +115,29 @@ def _write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -
         yield Copied(stored.name, str(way.of(name)), image.digest if stored.kept else "")
 
 
-def _send(found: Iterable[StoredImage], where: str, edges: Edges) -> Iterator[Copied]:
+def _send(catalog: Catalog, found: Iterable[StoredImage], where: str, edges: Edges) -> Iterator[Copied]:
     to = address.prefix(where)
     parcels = []
+    now = {published.TIME: moment(int(time.time()))}
     for stored in found:
         image = transports.parsed(stored)
         name, tag = naming.split(_reference(stored, image))
         parcels.append(
             Parcel(
                 image, stored.name, to.repository(name), tag, bool(RELEASE.fullmatch(tag)) and not tag.endswith("-dev"),
-                beside=dict(_beside(stored)), notes=dict(_notes(stored)),
+                beside=dict(_beside(stored)), notes={**dict(_notes(stored)), **now},
             )
         )  # fmt: skip
     with Session(to.host, Logins(), edges.reporter) as session:
         session.ping()
-        for parcel, sent in zip(
-            parcels, shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False), strict=True
-        ):
-            if sent.error:
-                raise sent.error
-            yield Copied(parcel.place, f"registry:{sent.reference}", sent.digest)
+        done = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False)
+    own = {(image.component, image.name) for component in catalog.components for image in component.images}
+    there = published.sent(parcels, done, str(to.host))
+    recording.publish(catalog, tuple(x for x in there if (x[0].component, x[0].image) in own), edges)
+    for parcel, sent in zip(parcels, done, strict=True):
+        if sent.error:
+            raise sent.error
+        yield Copied(parcel.place, f"registry:{sent.reference}", sent.digest)
 
 
 def _reference(stored: StoredImage, image: Image) -> str:
@@ -147,7 +153,7 @@ def _reference(stored: StoredImage, image: Image) -> str:
 
 def _notes(stored: StoredImage) -> Iterator[tuple[str, str]]:
     for key, value in stored.notes.items():
-        if key.startswith("org.imgbuild.") and key not in shipping.ARTIFACTS and key != oci.REF_NAME:
+        if key.startswith("org.imgbuild.") and key not in (*shipping.ARTIFACTS, oci.REF_NAME, published.TIME):
             yield key, value
 
 

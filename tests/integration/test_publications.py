@@ -173,9 +173,13 @@ def test_nothing_fails_for_a_record_that_cannot_be_had(flawed: Site, plain: Regi
     assert newest(flawed) in plain.tags("team/app")
 
 
-def test_a_trial_is_no_publication(flawed: Site) -> None:
+def test_what_is_copied_there_is_published_there(flawed: Site, plain: Registry) -> None:
     flawed.works("publish", "--dry-run")
-    assert known(flawed) == []
+    assert known(flawed) == [], "a trial is no publication"
+    flawed.works("copy", "app", f"registry:{plain.host}/production")
+    assert [(one.repository, one.floating, one.time > 0) for one in known(flawed)] == [
+        (f"{plain.host}/production/app", (), True)
+    ]  # fmt: skip
 
 
 # What runs
