@@ -131,7 +131,7 @@ def running(place: str) -> Chosen:
     try:
         return finding.Chosen.named(Path(place).read_text("utf-8", "replace"))
     except OSError as error:
-        raise click.UsageError(f"--releases {place}: {error.strerror or error}") from None
+        raise click.UsageError(f"{place}: {error.strerror or error}") from None
 
 
 def _given(ctx: click.Context) -> tuple[Path, tuple[Path, ...]]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common
+from builder.cli.options import Common, common, running
 
 
 @click.command("prune")
@@ -16,13 +13,12 @@ from builder.cli.options import Common, common
 @click.option(
     "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="How many releases of each image stay."
 )
-@click.option("--in-use", "in_use", metavar="FILE",
-              type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+@click.option("--in-use", "in_use", metavar="FILE|-", default="",
               help="Releases that run stay: what `docker ps`, `podman ps` or `kubectl get pods -A -o yaml` print; - is"
               " standard input.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Remove them; without it, it is only said what would go.")
 @common
-def command(common: Common, place: str, keep: int, in_use: Path | None, yes: bool) -> int:
+def command(common: Common, place: str, keep: int, in_use: str, yes: bool) -> int:
     """Remove old releases from PLACE, a layout (oci:DIR) or a registry (registry:HOST/PREFIX/).
 
     The newest of each image stay (each stream by itself), those that run, that a lock of the workspace says are current, and
@@ -38,9 +34,8 @@ def command(common: Common, place: str, keep: int, in_use: Path | None, yes: boo
     from builder.pipeline.edges import Edges
     from builder.pipeline.finding import Chosen
 
-    text = sys.stdin.read() if str(in_use) == "-" else in_use.read_text("utf-8", "replace") if in_use else ""
     edges = Edges(common.store(), common.reporter())
-    plan = pruning.plan(common.catalog(), place, keep, Chosen.named(text), edges)
+    plan = pruning.plan(common.catalog(), place, keep, running(in_use) if in_use else Chosen.named(""), edges)
     if yes:
         pruning.carry_out(plan, edges)
     if common.json:

@@ -125,7 +125,7 @@ def test_a_registry_that_lets_nothing_be_removed(old: Site, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [(("docker:",), "releases are kept in layouts and registries"), (("oci:nothing",), "is no OCI layout"),
-     (("--keep", "0"), "--keep")],
+     (("--keep", "0"), "--keep"), (("--in-use", "nothing"), "nothing: No such file or directory")],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip
 def test_wrong_input(site: Site, words: tuple[str, ...], said: str) -> None:

@@ -245,7 +245,7 @@ def test_what_was_decided_counts_for_what_runs(running: Site) -> None:
 
 def test_what_runs_and_is_not_known_is_never_clean(flawed: Site) -> None:
     cases: tuple[tuple[str | None, tuple[str, ...], str], ...] = (
-        (None, (), "--releases running: No such file or directory"),
+        (None, (), "running: No such file or directory"),
         ("image: sidecar:1\n", (), "the record knows none of the releases"),
         ("", (), "the record knows none of the releases"),
         ("image: app:1.0-r1\n", ("ap",), "there is no component or image 'ap'"),
