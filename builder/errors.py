@@ -6,7 +6,6 @@ ImgbuildError (dsl.errors)
 ├── ResolveError              packages cannot be resolved
 │   ├── Unsatisfiable         the solver found no answer; carries the chain
 │   │   └── PackageHeld       what it would need is held back by a decision
-│   ├── PackageGone           a locked package cannot be had any more
 │   └── SourceError           a source is unsigned, expired, tampered with or broken
 ├── StaleLock                 a lock does not fit its definition any more
 ├── FetchError                bytes could not be had
@@ -57,20 +56,6 @@ class Unsatisfiable(ResolveError):
 
 class PackageHeld(Unsatisfiable):
     code = "held"
-
-
-class PackageGone(ResolveError):
-    """A locked package is in no index, store or snapshot any more.
-
-    Args:
-        sha256: of the package.
-    """
-
-    code = "gone"
-
-    def __init__(self, message: str, sha256: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.sha256 = sha256
 
 
 class SourceError(ResolveError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, jobs_option, targets
+from builder.cli.options import Common, common, jobs_option, reuse_option, targets
 from dsl.errors import DefinitionError, ImgbuildError
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 @click.option("--attest/--no-attest", default=None,
               help="Keep beside each image, in the layout, its bills of materials and how it was built; the workspace says"
               " whether to do so by default.")  # fmt: skip
-@click.option("--reuse", metavar="HOST[:PORT][/PREFIX]", default="",
-              help="A registry that has layers of releases, verified by the locks; the workspace may name it.")  # fmt: skip
+@reuse_option
 @jobs_option
 @common
 def command(

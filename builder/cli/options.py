@@ -134,6 +134,18 @@ def running(place: str) -> Chosen:
         raise click.UsageError(f"{place}: {error.strerror or error}") from None
 
 
+def reuse_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--reuse``: where layers are that this machine lacks."""
+    option = click.option(
+        "--reuse",
+        metavar="HOST[:PORT][/PREFIX]",
+        default="",
+        help="A registry that has layers of releases, verified by the locks; the workspace may name it.",
+    )
+    decorated: Callable[..., Any] = option(function)
+    return decorated
+
+
 def _given(ctx: click.Context) -> tuple[Path, tuple[Path, ...]]:
     said = [one.params for one in (ctx.parent, ctx) if one is not None]
     folder = next((one["directory"] for one in reversed(said) if one.get("directory")), os.curdir)

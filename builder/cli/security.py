@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, jobs_option, running, targets
+from builder.cli.options import Common, common, jobs_option, reuse_option, running, targets
 from builder.model.advisory import SEVERITIES, Advisory
 from builder.model.decision import JUSTIFICATIONS
 
@@ -232,11 +232,12 @@ def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) ->
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @feeds_option
 @offline_option
+@reuse_option
 @jobs_option
 @common
 def update(
     common: Common, targets: tuple[str, ...], only: tuple[str, ...], dry_run: bool, destination: str,
-    report: Path | None, feeds: tuple[str, ...], offline: bool, jobs: int,
+    report: Path | None, feeds: tuple[str, ...], offline: bool, reuse: str, jobs: int,
 ) -> int:  # fmt: skip
     """Move exactly the packages that have a fix, in whichever locks hold them, and build what that changes.
 
@@ -244,6 +245,9 @@ def update(
     locked versions, even where the mirror has newer ones, and so does what is held; only what a fix itself needs comes along. Layers that did not
     change are the same ones as before. Every image that stands on a changed lock gets its next revision. What cannot
     move is told, and keeps nothing else from moving: then it ends with 1.
+
+    Locks are written when all that building by them takes is there. A run that was ended after that is finished by the
+    next one, and told by it.
 
     \b
     Examples:
@@ -259,7 +263,7 @@ def update(
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)
     _tell_over(common, catalog)
     moving = updating.sources(catalog, targets, told, only, edges)
-    found = updating.update(catalog, targets, moving, told, destination, edges, dry_run=dry_run)
+    found = updating.update(catalog, targets, moving, told, destination, edges, dry_run=dry_run, reuse=reuse)
     output.change(updating.markdown(found), found.data(), report, json_wanted=common.json)
     return 1 if output.failures(found.built) or found.failed else 0
 
@@ -378,11 +382,12 @@ _STATES = {
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @feeds_option
 @offline_option
+@reuse_option
 @jobs_option
 @common
 def watch(
     common: Common, commit: bool, branch: str | None, base: str | None, author: str | None, destination: str,
-    report: Path | None, feeds: tuple[str, ...], offline: bool, jobs: int,
+    report: Path | None, feeds: tuple[str, ...], offline: bool, reuse: str, jobs: int,
 ) -> int:  # fmt: skip
     """The job of each night: ask feeds and indexes, update what has a fix, build it, validate the images.
 
@@ -421,10 +426,10 @@ def watch(
         if commit:
             wanted = watching.Wanted(branch or watching.BRANCH, base or "", author or "")
             night = watching.on_branch(
-                common.directory, common.repos, wanted, feeds, destination, edges, offline=offline
+                common.directory, common.repos, wanted, feeds, destination, edges, offline=offline, reuse=reuse
             )
         else:
-            night = watching.here(common.catalog(), feeds, destination, edges, offline=offline)
+            night = watching.here(common.catalog(), feeds, destination, edges, offline=offline, reuse=reuse)
     output.change(watching.report(night), night.data(), report, json_wanted=common.json)
     if not common.json:
         for one in night.branches:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import transports
-from builder.errors import FetchError, PackageGone, StaleLock, UsageError, of_system
+from builder.errors import FetchError, StaleLock, UsageError, of_system
 from builder.formats import lockfile
 from builder.make import assemble
-from builder.model.digest import Digest
-from builder.model.lock import Artifact, Lock
+from builder.model.digest import CacheKey, Digest
+from builder.model.lock import Artifact, BuiltLayer, Lock
 from builder.model.plan import ImagePlan, LayerPlan, Plan
 from builder.model.release import Release
 from builder.pipeline import locking, making, packages, recording, remembering, selection
@@ -94,6 +94,8 @@ def build(
     locked: bool = False,
     attest: bool | None = None,
     reuse: str = "",
+    remember: bool | None = None,
+    known: Mapping[CacheKey, BuiltLayer] | None = None,
 ) -> tuple[Built, ...]:
     """Make the images of some targets and write them to each destination; a failed one does not end the others.
 
@@ -102,6 +104,8 @@ def build(
         locked: refuse a lock that cannot be used, instead of locking anew or building a ``-dev`` image.
         attest: keep bills of materials and provenance beside each image, in layouts; None is as the workspace says.
         reuse: a registry that has layers of releases, ``HOST[:PORT][/PREFIX]``; empty for the workspace's, if any.
+        remember: whether locks are told what their layers turned out to be; None for all but locked ones.
+        known: what layers of releases before turned out to be, beside what the locks say.
 
     Raises:
         ImgbuildError: nothing could be begun.
@@ -109,7 +113,8 @@ def build(
     started = time.monotonic()
     ways = tuple(transports.parse_target(destination, offered(catalog)) for destination in destinations)
     locked = locked or catalog.workspace.locked
-    published = address.prefix(reuse) if (reuse := reuse or catalog.workspace.registry or "") else None
+    remember = not locked if remember is None else remember
+    published = _published(catalog, reuse)
     if attest and not any(way.kind == "oci" for way in ways):
         raise UsageError("only a layout keeps what is attested of images", "say --to oci:DIR, too")
     failed: list[Built] = []
@@ -124,20 +129,45 @@ def build(
         except ImgbuildError as error:
             failed += [_failure(image.name, error) for image in images]
     try:
-        made = _make(catalog, jobs, ways, edges, published)
+        made = _make(catalog, jobs, ways, edges, published, known)
     except FetchError as error:
         if locked or not error.gone:
             raise
         gone = frozenset(package.sha256 for package in error.gone)
         edges.reporter.warn(error.message)
         jobs = _without(catalog, jobs, gone, edges)
-        made = _make(catalog, jobs, ways, edges, published)
+        made = _make(catalog, jobs, ways, edges, published, known)
     built = _written(jobs, made, ways, edges, started, attesting)
-    if not locked:
+    if remember:
         remembering.layers(((job.image, job.plan, job.locks) for job in jobs if job.plan.revision), made)
     layouts = [str(way) for way in ways if way.kind == "oci"]
     recording.add(catalog, [one.release for one in built if one.release], layouts, edges)
     return (*built, *failed)
+
+
+def prepare(
+    catalog: Catalog, images: Iterable[Definition], locks: Locks, plans: Mapping[str, ImagePlan],
+    destinations: tuple[str, ...], edges: Edges, *, reuse: str = "", known: Mapping[CacheKey, BuiltLayer] | None = None,
+) -> None:  # fmt: skip
+    """Fetch what building some images would, by locks that need not be written yet.
+
+    Args:
+        plans: of the images, by their keys.
+
+    Raises:
+        FetchError: something cannot be had.
+    """
+    ways = tuple(transports.parse_target(destination) for destination in destinations)
+    jobs = [_Job(image, locks, plans[image.key]) for image in images]
+    found = _sought(catalog, jobs, ways, edges, _published(catalog, reuse), known)
+    making.prepare(
+        found.layers, edges.store, found.fetch, built=found.known, places=found.places, brought=found.brought
+    )
+
+
+def _published(catalog: Catalog, reuse: str) -> Address | None:
+    where = reuse or catalog.workspace.registry
+    return address.prefix(where) if where else None
 
 
 def aside(catalog: Catalog, image: Definition, locks: Locks, destination: str, edges: Edges) -> Built:
@@ -221,9 +251,11 @@ def _ready(catalog: Catalog, images: tuple[Definition, ...], edges: Edges, *, lo
     if reasons:
         try:
             locking.lock(catalog, selection.standing_on(images), edges)
-        except PackageGone as error:
+        except FetchError as error:
+            if not error.gone:
+                raise
             edges.reporter.warn(error.message)
-            return _dev(catalog, images, locks, frozenset({error.sha256}), edges)
+            return _dev(catalog, images, locks, frozenset(package.sha256 for package in error.gone), edges)
         locks, known = locking.read(wanted, architecture), locking.revisions(catalog, images)
         plans = locking.drafts(catalog, images, locks, edges)
     return [_Job(image, locks, planner.at_revision(plans[image.key], known[image.key].revision)) for image in images]
@@ -251,9 +283,41 @@ def _make(
     ways: tuple[transports.Target, ...],
     edges: Edges,
     published: Address | None = None,
+    known: Mapping[CacheKey, BuiltLayer] | None = None,
 ) -> making.Made:
+    found = _sought(catalog, jobs, ways, edges, published, known)
+    return making.make(
+        found.layers, edges.store, found.fetch, edges.jobs, edges.reporter, built=found.known, places=found.places,
+        brought=found.brought,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """Layers, and where they or what they are made of may be had.
+
+    Attributes:
+        known: what they turned out to be when they were built.
+        brought: those that have come from a registry.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    fetch: making.Fetch
+    known: Mapping[CacheKey, BuiltLayer]
+    places: tuple[LayoutBlobs, ...]
+    brought: frozenset[Digest]
+
+
+def _sought(
+    catalog: Catalog,
+    jobs: list[_Job],
+    ways: tuple[transports.Target, ...],
+    edges: Edges,
+    published: Address | None,
+    before: Mapping[CacheKey, BuiltLayer] | None,
+) -> _Sought:
     locks = {part.key: job.locks[part.key] for job in jobs for part in job.image.chain()}
-    known = {layer.cache_key: layer for lock in locks.values() for layer in lock.built}
+    known = {**(before or {}), **{layer.cache_key: layer for lock in locks.values() for layer in lock.built}}
     places = tuple(LayoutBlobs(Path(way.path)) for way in ways if way.kind == "oci")
     brought: frozenset[Digest] = frozenset()
     if published:
@@ -262,10 +326,7 @@ def _make(
 
         brought = reusing.fetch((job.plan for job in jobs), known, places, published, edges)
     fetch = _fetcher(catalog, tuple(job.image for job in jobs), locks.values(), edges)
-    layers = Plan(tuple(job.plan for job in jobs)).layers()
-    return making.make(
-        layers, edges.store, fetch, edges.jobs, edges.reporter, built=known, places=places, brought=brought
-    )
+    return _Sought(Plan(tuple(job.plan for job in jobs)).layers(), fetch, known, places, brought)
 
 
 def _fetcher(

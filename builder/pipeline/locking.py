@@ -147,6 +147,7 @@ def lock(
     catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False,
     only: frozenset[str] = frozenset(), write: bool = True, holds: tuple[Hold, ...] | None = None,
     start: Locks | None = None, beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None = None,
+    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None = None,
 ) -> tuple[LockChange, ...]:  # fmt: skip
     """Lock what is selected, bottom-up, and write the lock files.
 
@@ -160,6 +161,8 @@ def lock(
         holds: what does not move; those of the workspace if none are given.
         start: locks that some definitions begin with in place of their own, by key.
         beside: the texts of other files that are written with the lock files, all of them or none.
+        ready: sees to it that the images, whose plans it is given by their keys, can be built by the new locks, before these
+            are written.
 
     Raises:
         StaleLock: a lock from elsewhere, which is never written, does not fit.
@@ -200,7 +203,7 @@ def lock(
         changes.append(LockChange(definition.title, definition.lock_path, made, difference))
     if not write:
         return tuple(changes)
-    _write(catalog, selection, old, locks, edges, beside)
+    _write(catalog, selection, old, locks, edges, beside, ready)
     for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
         edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
     return tuple(changes)
@@ -251,9 +254,15 @@ def _locked(
     """
     facts = packages.facts(catalog, definition, packages.architecture(catalog))
     below = tuple(locks[part.key] for part in definition.chain()[:-1])
+    known = (*below, *((before,) if before else ()))
+
+    def obtain(wanted: tuple[LockedPackage, ...]) -> None:
+        packages.fetch(catalog, (definition,), wanted, edges, known)
+
     found = locking.resolve(
-        facts, below, before, apt, update=update, only=only, holds=holds, available=lambda p: p.sha256 not in gone
-    )
+        facts, below, before, apt, update=update, only=only, holds=holds, available=lambda p: p.sha256 not in gone,
+        obtain=obtain,
+    )  # fmt: skip
     grouping = groups.grouping(found, before.grouping if before and not regroup else None, definition.kind)
     users, group_numbers = accounts.declared(definition.model, accounts.numbers(below))
     users, group_numbers = _with_learnt(users, group_numbers, before)
@@ -350,6 +359,7 @@ def _above(catalog: Catalog, definition: Definition) -> tuple[Lock, ...]:
 def _write(
     catalog: Catalog, selection: Selection, old: Locks, locks: Locks, edges: Edges,
     beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None,
+    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None,
 ) -> None:  # fmt: skip
     files: dict[Path, LockFile] = {}
 
@@ -365,6 +375,8 @@ def _write(
             others = tuple(x for x in file(path).locks if (x.name, x.architecture) != (lock_.name, lock_.architecture))
             files[path] = replace(files[path], locks=(*others, lock_))
     plans = drafts(catalog, (image for image in selection.images if not image.foreign), locks, edges)
+    if ready:
+        ready(locks, plans)
     for image in selection.images:
         if image.foreign:
             continue

@@ -66,29 +66,12 @@ def make(
         places: where layers of the last release may lie.
         brought: layers whose bytes were fetched into the store, and verified, to be used for what the locks say they are.
     """
-    for plan in plans:
-        if built and plan.cache_key in built and store.made(plan.cache_key) is None:
-            _bring(plan, built[plan.cache_key], places, brought, store)
-    found = {plan.cache_key: made for plan in plans if (made := store.made(plan.cache_key))}
+    found, todo = _found(plans, store, built or {}, places, brought)
     reused = frozenset(found)
-    todo: dict[CacheKey, LayerPlan] = {}
-    for plan in plans:
-        if plan.cache_key not in found:
-            for needed in _with_needed(plan, store):
-                todo.setdefault(needed.cache_key, needed)
     if not todo:
         return Made(found, reused, Outcome())
     rootless.require()
-    trees = _trees(todo.values(), store)
-    wanted: dict[str, Artifact] = {p.sha256: p for p in trees}
-    for plan in todo.values():
-        if isinstance(plan, PackageLayerPlan):
-            wanted |= {p.sha256: p for p in (*plan.packages, *plan.compiler)}
-        elif isinstance(plan, WheelLayerPlan):
-            wanted |= {w.sha256: w for w in plan.wheels} | {p.sha256: p for p in plan.compiler}
-        elif isinstance(plan, StateLayerPlan):
-            wanted |= {p.sha256: p for p in plan.clock}
-    fetch(tuple(sorted(wanted.values(), key=lambda one: (one.title, one.version, one.sha256))))
+    trees = _fetched(todo, store, fetch)
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")
     outcome = rootless.call(schedule.run, tasks, jobs, str(store.root), reporter=reporter)
@@ -103,6 +86,53 @@ def make(
         names = ", ".join(key[:12] for key in other)
         reporter.warn(f"{len(other)} layers are other than when they were built before, as the locks say: {names}")
     return Made(found, reused, outcome)
+
+
+def prepare(
+    plans: tuple[LayerPlan, ...],
+    store: Store,
+    fetch: Fetch,
+    *,
+    built: Mapping[CacheKey, BuiltLayer] | None = None,
+    places: tuple[Blobs, ...] = (),
+    brought: frozenset[Digest] = frozenset(),
+) -> None:
+    """Fetch what `make` would, and make nothing yet."""
+    _, todo = _found(plans, store, built or {}, places, brought)
+    if todo:
+        _fetched(todo, store, fetch)
+
+
+def _found(
+    plans: tuple[LayerPlan, ...], store: Store, built: Mapping[CacheKey, BuiltLayer], places: tuple[Blobs, ...],
+    brought: frozenset[Digest],
+) -> tuple[dict[CacheKey, MadeLayer], dict[CacheKey, LayerPlan]]:  # fmt: skip
+    """The layers that are there, and those to be made, with what they need to be made on."""
+    for plan in plans:
+        if plan.cache_key in built and store.made(plan.cache_key) is None:
+            _bring(plan, built[plan.cache_key], places, brought, store)
+    found = {plan.cache_key: made for plan in plans if (made := store.made(plan.cache_key))}
+    todo: dict[CacheKey, LayerPlan] = {}
+    for plan in plans:
+        if plan.cache_key not in found:
+            for needed in _with_needed(plan, store):
+                todo.setdefault(needed.cache_key, needed)
+    return found, todo
+
+
+def _fetched(todo: Mapping[CacheKey, LayerPlan], store: Store, fetch: Fetch) -> tuple[LockedPackage, ...]:
+    """Fetch what making some layers takes: the packages to be unpacked for it."""
+    trees = _trees(todo.values(), store)
+    wanted: dict[str, Artifact] = {p.sha256: p for p in trees}
+    for plan in todo.values():
+        if isinstance(plan, PackageLayerPlan):
+            wanted |= {p.sha256: p for p in (*plan.packages, *plan.compiler)}
+        elif isinstance(plan, WheelLayerPlan):
+            wanted |= {w.sha256: w for w in plan.wheels} | {p.sha256: p for p in plan.compiler}
+        elif isinstance(plan, StateLayerPlan):
+            wanted |= {p.sha256: p for p in plan.clock}
+    fetch(tuple(sorted(wanted.values(), key=lambda one: (one.title, one.version, one.sha256))))
+    return trees
 
 
 def _bring(

@@ -182,8 +182,14 @@ def fetch(
     if gone:
         names = ", ".join(f"{package.name} {package.version}" for package in gone)
         verb = "is" if len(gone) == 1 else "are"
-        message = f"{names} {verb} nowhere to be had any more"
-        hint = "run `imgbuild lock --update`, or name a `snapshot` of the source or `stores` of the workspace"
+        if all(one.places for one in missing):
+            message = (
+                f"{names} {verb} not there, though the index of the source names {'it' if len(gone) == 1 else 'them'}"
+            )
+            hint = "the mirror is being updated, or lags behind: try again later, or use another one"
+        else:
+            message = f"{names} {verb} nowhere to be had any more"
+            hint = "run `imgbuild lock --update`, or name a `snapshot` of the source or `stores` of the workspace"
         raise FetchError(message, missing[0].places[-1] if missing[0].places else "", 404, hint, tuple(gone))
 
 

@@ -160,12 +160,14 @@ def read_exploits(
 
 
 def status(
-    catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...], published: Published = NOTHING
+    catalog: Catalog, targets: Iterable[str], told: tuple[Feed, ...], published: Published = NOTHING,
+    other: Mapping[str, Lock] | None = None,
 ) -> Status:  # fmt: skip
     """How the images of some targets stand, by their locks.
 
     Args:
         published: what of them is published in another version, if something is to be said of that.
+        other: locks in place of what lies there, by the keys of their definitions.
 
     Raises:
         UnknownTarget: there is no such image.
@@ -176,8 +178,8 @@ def status(
         for part in image.chain():
             standing.setdefault(part.key, []).append(image)
     wanted = selection.definitions(images)
-    locks = locking.read(wanted, packages.architecture(catalog))
-    known = about(told, (one for lock in locks.values() for one in lock.held))
+    locks = {**locking.read(wanted, packages.architecture(catalog)), **(other or {})}
+    known = about(told, (one for part in wanted if part.key in locks for one in locks[part.key].held))
     suites = frozenset(suite for feed in told for suite in feed.suites)
     judge = Judge(catalog, lambda: _tags(catalog, images), told)
     found: list[Finding] = []

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builder import file_differences, transports
-from builder.errors import ConfigureError, ImageError, Unsatisfiable, UsageError
+from builder.errors import ConfigureError, FetchError, ImageError, Unsatisfiable, UsageError
 from builder.model.advisory import State
-from builder.model.digest import CacheKey
+from builder.model.digest import CacheKey, Digest
 from builder.model.lock import BuiltLayer, LockedPackage
 from builder.model.plan import ImagePlan, LayerPlan, PackageLayerPlan, kind
-from builder.pipeline import building, decisions, locking, packages, securing, selection
+from builder.pipeline import building, decisions, finishing, locking, packages, securing, selection
 from builder.pipeline.building import Built
 from builder.pipeline.edges import Edges
-from builder.pipeline.locking import LockChange
+from builder.pipeline.finishing import Begun
+from builder.pipeline.locking import LockChange, Locks
 from builder.pipeline.securing import Finding
 from builder.pipeline.selection import Selection
 from builder.security.feeds import Feed
 from builder.tools.store import Store
 from dsl.catalog import Catalog, Definition
+from dsl.errors import ImgbuildError
 
 _STATE = "state of "
 
@@ -73,6 +75,7 @@ class Update:
         closed: advisories that were open and are not any more.
         changes: of locks.
         held: those that a decision holds back, and which.
+        begun: images that were locked before and not built: by a run that was ended, or by a person.
     """
 
     sources: tuple[str, ...]
@@ -82,6 +85,7 @@ class Update:
     images: tuple[Image, ...] = ()
     built: tuple[Built, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
+    begun: tuple[str, ...] = ()
 
     @property
     def moved(self) -> tuple[tuple[str, str, str, str], ...]:
@@ -103,6 +107,7 @@ class Update:
             "sources": list(self.sources),
             "failed": dict(self.failed),
             "held": dict(self.held),
+            "begun": list(self.begun),
             "closed": [one.data() for one in self.closed],
             "moved": [dict(zip(("definition", "package", "old", "new"), row, strict=True)) for row in self.moved],
             "added": [dict(zip(("definition", "package", "version"), row, strict=True)) for row in self.pulled_in],
@@ -145,17 +150,22 @@ def sources(
 
 def update(
     catalog: Catalog, targets: Iterable[str], moving: tuple[str, ...], feeds: tuple[Feed, ...], destination: str,
-    edges: Edges, *, dry_run: bool = False,
+    edges: Edges, *, dry_run: bool = False, reuse: str = "", finish: bool = True,
 ) -> Update:  # fmt: skip
     """Move source packages in whichever locks hold them, build what that changes, and say what came of it.
+
+    What a run before has locked, and was ended before it had built it, is built and told as well.
 
     Args:
         moving: names of source packages.
         destination: where images are written.
         dry_run: write no lock and build nothing.
+        reuse: a registry that has layers of releases; empty for the workspace's, if any.
+        finish: whether what was begun before is finished.
 
     Raises:
         StaleLock: locks do not fit as they are: what an update does could not be told from that.
+        FetchError: something that does not move cannot be had, and a layer must be made of it: nothing was written.
     """
     wanted = tuple(targets)
     holds = {hold.package: hold.told for hold in decisions.holds_in_force(catalog)}
@@ -163,21 +173,26 @@ def update(
     held = {name: holds[name] for name in moving if name in whole}
     moving = tuple(name for name in moving if name not in whole)
     chosen = _selection(catalog, wanted, moving)
-    before = as_it_is(catalog, chosen.images, edges)
-    was_open = securing.status(catalog, wanted, feeds).open
-    good, failed, changes = _locked(catalog, chosen, moving, edges, write=not dry_run)
+    begun = finishing.begun(catalog, destination, edges) if finish else Begun()
+    names = tuple(image.reference for image in begun.images)
+    before = as_it_is(catalog, chosen.images, edges).and_of(begun)
+    was_open = securing.status(catalog, wanted, feeds, other=begun.locks).open
+    ready = None if dry_run else preparing(catalog, chosen.images, before, destination, edges, reuse=reuse)
+    good, failed, changes = _locked(catalog, chosen, moving, edges, ready)
     changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)
     went = {old.source_package for x in changes for old, _ in x.difference.changed if isinstance(old, LockedPackage)}
     # Held back from the one version that there is.
     held |= {name: holds[name] for name in good if name in holds and name not in went}
-    good = tuple(name for name in good if name not in held)
-    if dry_run or not changes:
+    good = tuple(sorted({*good} - held.keys() | begun.sources))
+    changes = begun.since(changes)
+    if dry_run or not (changes or begun.images):
         would = tuple(one for one in was_open if one.state == State.FIXABLE and one.advisory.source in good)
-        return Update(good, failed, would, changes, held=held)
-    images, built = released(catalog, chosen.images, before, destination, edges)
+        return Update(good, failed, would, changes, held=held, begun=names)
+    every = tuple({image.key: image for image in (*chosen.images, *begun.images)}.values())
+    images, built = released(catalog, every, before, destination, edges, reuse=reuse)
     still = {(one.advisory.id, one.definition, one.package) for one in securing.status(catalog, wanted, feeds).open}
     closed = tuple(one for one in was_open if (one.advisory.id, one.definition, one.package) not in still)
-    return Update(good, failed, closed, changes, images, built, held)
+    return Update(good, failed, closed, changes, images, built, held, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +201,17 @@ class Before:
 
     Attributes:
         plans: by their keys.
-        layers: what theirs turned out to be.
+        layers: what theirs turned out to be, by the locks.
+        digests: of the layers that an image had, by its key, where more of them are known.
     """
 
     plans: Mapping[str, ImagePlan]
     layers: Mapping[CacheKey, BuiltLayer]
+    digests: Mapping[str, frozenset[Digest]] = field(default_factory=dict)
+
+    def and_of(self, begun: Begun) -> Before:
+        """With how those were that are to be finished: they count from there."""
+        return Before({**self.plans, **begun.plans}, {**self.layers, **begun.layers}, begun.digests)
 
 
 def as_it_is(catalog: Catalog, images: Iterable[Definition], edges: Edges) -> Before:
@@ -203,17 +224,42 @@ def as_it_is(catalog: Catalog, images: Iterable[Definition], edges: Edges) -> Be
     return Before(building.plans(catalog, wanted, edges), _built(catalog, wanted))
 
 
+def preparing(
+    catalog: Catalog, images: Iterable[Definition], before: Before, destination: str, edges: Edges, *, reuse: str = ""
+) -> Callable[[Locks, Mapping[str, ImagePlan]], None]:
+    """What sees to it that those of some images that new locks change can be built, before these are written."""
+    wanted = tuple(images)
+
+    def ready(locks: Locks, plans: Mapping[str, ImagePlan]) -> None:
+        touched = [x for x in wanted if x.key in plans and plans[x.key].content_key != before.plans[x.key].content_key]
+        building.prepare(catalog, touched, locks, plans, (destination,), edges, reuse=reuse, known=before.layers)
+
+    return ready
+
+
 def released(
-    catalog: Catalog, images: Iterable[Definition], before: Before, destination: str, edges: Edges
+    catalog: Catalog, images: Iterable[Definition], before: Before, destination: str, edges: Edges, *, reuse: str = ""
 ) -> tuple[tuple[Image, ...], tuple[Built, ...]]:
     """Build those of some images that new locks changed, and say what is new of them."""
     wanted = tuple(images)
     after = building.plans(catalog, wanted, edges)
-    touched = tuple(image for image in wanted if after[image.key].content_key != before.plans[image.key].content_key)
-    built = building.build(catalog, [image.reference for image in touched], (destination,), edges) if touched else ()
+    touched = tuple(image for image in wanted if _differ(before.plans[image.key], after[image.key]))
+    names = [image.reference for image in touched]
+    # These locks are to be built, no others: what cannot be had is an error.
+    built = (
+        building.build(
+            catalog, names, (destination,), edges, locked=True, reuse=reuse, remember=True, known=before.layers
+        )
+        if names
+        else ()
+    )
     has = _built(catalog, touched)
-    new = tuple(_image(image, before.plans[image.key], after[image.key], before.layers, has) for image in touched)
+    new = tuple(_image(image, before, after[image.key], has) for image in touched)
     return _with_files(new, destination, edges.store), built
+
+
+def _differ(one: ImagePlan, other: ImagePlan) -> bool:
+    return (one.tag, one.content_key) != (other.tag, other.content_key)
 
 
 def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]) -> Selection:
@@ -234,19 +280,28 @@ def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]
 
 
 def _locked(
-    catalog: Catalog, chosen: Selection, moving: tuple[str, ...], edges: Edges, *, write: bool
-) -> tuple[tuple[str, ...], dict[str, str], tuple[LockChange, ...]]:
+    catalog: Catalog, chosen: Selection, moving: tuple[str, ...], edges: Edges,
+    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None,
+) -> tuple[tuple[str, ...], dict[str, str], tuple[LockChange, ...]]:  # fmt: skip
     """Move sources together; one that cannot move does not keep the others from it.
+
+    Args:
+        ready: sees to it that images can be built by new locks before these are written; None for a trial.
 
     Returns:
         those that moved, those that cannot and why, and what that did to locks.
     """
     if not moving:
         return (), {}, ()
+    locks = locking.read(chosen.definitions, packages.architecture(catalog)).values()
+    locked = frozenset(artifact.sha256 for lock in locks for artifact in lock.artifacts())
+    write = ready is not None
     try:
         # Nothing is written before everything is resolved.
-        return moving, {}, locking.lock(catalog, chosen, edges, only=frozenset(moving), write=write)
-    except (Unsatisfiable, ConfigureError) as error:
+        return moving, {}, locking.lock(catalog, chosen, edges, only=frozenset(moving), write=write, ready=ready)
+    except ImgbuildError as error:
+        if not _of_a_fix(error, locked):
+            raise
         if len(moving) == 1:
             return (), {moving[0]: error.message}, ()
     good: tuple[str, ...] = ()
@@ -255,9 +310,20 @@ def _locked(
         try:
             locking.lock(catalog, chosen, edges, only=frozenset((*good, name)), write=False)
             good = (*good, name)
-        except (Unsatisfiable, ConfigureError) as error:
+        except ImgbuildError as error:
+            if not _of_a_fix(error, locked):
+                raise
             failed[name] = error.message
-    return good, failed, locking.lock(catalog, chosen, edges, only=frozenset(good), write=write) if good else ()
+    if not good:
+        return good, failed, ()
+    return good, failed, locking.lock(catalog, chosen, edges, only=frozenset(good), write=write, ready=ready)
+
+
+def _of_a_fix(error: ImgbuildError, locked: frozenset[str]) -> bool:
+    """Whether what is wrong is wrong with what would come, not with what is locked already."""
+    if isinstance(error, FetchError):
+        return bool(error.gone) and not any(package.sha256 in locked for package in error.gone)
+    return isinstance(error, Unsatisfiable | ConfigureError)
 
 
 def _built(catalog: Catalog, images: Iterable[Definition]) -> dict[CacheKey, BuiltLayer]:
@@ -266,20 +332,19 @@ def _built(catalog: Catalog, images: Iterable[Definition]) -> dict[CacheKey, Bui
     return {row.cache_key: row for lock in locks.values() for row in lock.built}
 
 
-def _image(
-    image: Definition, before: ImagePlan, after: ImagePlan,
-    had: Mapping[CacheKey, BuiltLayer], has: Mapping[CacheKey, BuiltLayer],
-) -> Image:  # fmt: skip
+def _image(image: Definition, before: Before, after: ImagePlan, has: Mapping[CacheKey, BuiltLayer]) -> Image:
     """What is new of a release by its bytes: configuring is done anew for a fix, and mostly gives what it gave."""
-    keys = {layer.cache_key for layer in before.layers}
-    digests = {had[key].digest for key in keys if key in had}
+    old = before.plans[image.key]
+    keys = {layer.cache_key for layer in old.layers}
+    digests = {before.layers[key].digest for key in keys if key in before.layers}
+    digests |= before.digests.get(image.key, frozenset())
     new = tuple(
         Layer(_name(layer), has[layer.cache_key].size if layer.cache_key in has else None)
         for layer in after.layers
         if layer.cache_key not in keys
         and not (layer.cache_key in has and has[layer.cache_key].digest in digests)
     )  # fmt: skip
-    return Image(image.reference, before.tag, after.tag, new, len(after.layers) - len(new))
+    return Image(image.reference, old.tag, after.tag, new, len(after.layers) - len(new))
 
 
 def _with_files(images: tuple[Image, ...], destination: str, store: Store) -> tuple[Image, ...]:
@@ -310,7 +375,11 @@ def _name(layer: LayerPlan) -> str:
 
 def markdown(found: Update) -> str:
     """The report for a merge request."""
-    lines = [f"# Security update: {', '.join(found.sources) or 'nothing to do'}"]
+    nothing = "what was begun before" if found.begun else "nothing to do"
+    lines = [f"# Security update: {', '.join(found.sources) or nothing}"]
+    if found.begun:
+        told = ", ".join(found.begun)
+        lines += ["", f"Locked before, and not built by whoever did it, so it is told here as well: {told}."]
     if found.closed:
         lines += ["", "| advisory | severity | package | was | fixed in |", "|---|---|---|---|---|"]
         rows = {

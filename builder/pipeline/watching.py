@@ -14,14 +14,14 @@ from typing import Any
 from builder import transports, validate
 from builder.errors import UsageError
 from builder.model.advisory import State
-from builder.pipeline import building, locking, packages, securing, selection, updating, workspace
+from builder.pipeline import building, finishing, locking, securing, selection, updating, workspace
 from builder.pipeline.edges import Edges
 from builder.pipeline.updating import Update
 from builder.security.feeds import Feed
 from builder.tools import branches
 from builder.tools.branches import Branch, Checkout
 from dsl import loading
-from dsl.catalog import Catalog, Definition
+from dsl.catalog import Catalog
 from dsl.errors import DefinitionError, ImgbuildError
 
 BRANCH = "imgbuild/security-updates"
@@ -103,7 +103,9 @@ def alone(directory: Path, edges: Edges) -> Iterator[bool]:
         yield whether
 
 
-def here(catalog: Catalog, feeds: Iterable[str], destination: str, edges: Edges, *, offline: bool = False) -> Night:
+def here(
+    catalog: Catalog, feeds: Iterable[str], destination: str, edges: Edges, *, offline: bool = False, reuse: str = ""
+) -> Night:
     """A night in the workspace as it lies there: the locks in it are what has changed.
 
     What a killed run has left is done first: locks that do not fit each other are made to fit, and images of which the
@@ -112,12 +114,12 @@ def here(catalog: Catalog, feeds: Iterable[str], destination: str, edges: Edges,
     chosen = selection.select(catalog, ())
     if locking.check(catalog, chosen, edges):
         locking.lock(catalog, chosen, edges)
-    return _night(catalog, feeds, destination, edges, offline=offline, everything=True)
+    return _night(catalog, feeds, destination, edges, offline=offline, reuse=reuse, everything=True)
 
 
 def on_branch(
     directory: Path, repos: Iterable[Path], wanted: Wanted, feeds: Iterable[str], destination: str, edges: Edges, *,
-    offline: bool = False,
+    offline: bool = False, reuse: str = "",
 ) -> Night:  # fmt: skip
     """A night in a copy of the workspace as it is committed, and a branch in each repository that has changed.
 
@@ -137,7 +139,7 @@ def on_branch(
             there = tuple(_within(root, one) for one in further)
             catalog = workspace.load(_within(root, folder), there, edges.store, edges.reporter)
             locks = _locks(catalog, checkouts)
-            night = _night(catalog, feeds, destination, edges, offline=offline)
+            night = _night(catalog, feeds, destination, edges, offline=offline, reuse=reuse)
         except ImgbuildError as error:
             raise _of_original(error, root) from None
         night = replace(night, broken=tuple(one.replace(str(root), "") for one in night.broken))
@@ -149,13 +151,16 @@ def on_branch(
 
 
 def _night(
-    catalog: Catalog, feeds: Iterable[str], destination: str, edges: Edges, *, offline: bool, everything: bool = False
-) -> Night:
+    catalog: Catalog, feeds: Iterable[str], destination: str, edges: Edges, *, offline: bool, reuse: str,
+    everything: bool = False,
+) -> Night:  # fmt: skip
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)
     moving = updating.sources(catalog, (), told, (), edges)
-    found = updating.update(catalog, (), moving, told, destination, edges)
+    # A branch begins with what is committed: nothing was begun there.
+    found = updating.update(catalog, (), moving, told, destination, edges, reuse=reuse, finish=everything)
     if everything and (unbuilt := _unbuilt(catalog, edges)):
-        found = replace(found, built=(*found.built, *building.build(catalog, unbuilt, (destination,), edges)))
+        built = building.build(catalog, unbuilt, (destination,), edges, locked=True, reuse=reuse, remember=True)
+        found = replace(found, built=(*found.built, *built))
     failed = tuple(f"{one.image}: {one.because}" for one in found.built if one.error)
     broken = tuple(str(DefinitionError(one.problems)) for one in catalog.broken)
     return Night(found, _pinned(catalog, told, edges), (*failed, *_invalid(found, destination, edges)), broken)
@@ -164,16 +169,8 @@ def _night(
 def _unbuilt(catalog: Catalog, edges: Edges) -> tuple[str, ...]:
     """Images with layers of which no lock says what they turned out to be."""
     images = selection.images(catalog, ())
-    locks = locking.read(selection.definitions(images), packages.architecture(catalog))
-    known = {row.cache_key for lock in locks.values() for row in lock.built}
     plans = building.plans(catalog, images, edges)
-
-    def built(image: Definition) -> bool:
-        # Locks from elsewhere are never written.
-        own = {part.name for part in image.chain() if not part.foreign}
-        return all(one.cache_key in known for one in plans[image.key].layers if one.definition in own)
-
-    return tuple(image.reference for image in images if not built(image))
+    return tuple(image.reference for image in finishing.unbuilt(catalog, images, plans))
 
 
 def _pinned(catalog: Catalog, told: tuple[Feed, ...], edges: Edges) -> tuple[Pinned, ...]:

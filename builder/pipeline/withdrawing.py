@@ -159,6 +159,7 @@ def withdraw(
     changes = locking.lock(
         catalog, chosen, edges, write=not dry_run, beside=beside,
         holds=(*(x for x in others if not x.over(now[:10])), *made), start={key: lock for key, (_, lock) in start.items()},
+        ready=updating.preparing(catalog, chosen.images, had, destination, edges),
     )  # fmt: skip
     _require((change.after for change in changes), way)
     changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)

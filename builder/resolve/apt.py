@@ -8,14 +8,14 @@ import re
 import shutil
 import urllib.request
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from urllib.parse import unquote
 
-from builder.errors import PackageGone, ResolveError, SourceError, Unsatisfiable
+from builder.errors import ResolveError, SourceError, Unsatisfiable
 from builder.formats import deb
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
@@ -30,6 +30,11 @@ WISH = "imgbuild-wish"
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+)")
 _INDEX_FIELDS = frozenset({"Filename", "Size", "SHA256", "MD5sum", "SHA1", "Status", "Description-md5", "Tag"})
 """What an index adds to a package's control fields, and what only an installed package has."""
+
+_RELATIONS = frozenset(
+    {"Pre-Depends", "Depends", "Recommends", "Suggests", "Enhances", "Conflicts", "Breaks", "Replaces"}
+)
+"""Fields of a version that do not speak for another one."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,6 +69,7 @@ class AptRoot:
         self._root = store.folder("apt") / self.name
         self._netrc = netrc
         self._lookup: dict[str, list[tuple[Index, int]]] | None = None
+        self._read: dict[Path, tuple[int, ...]] = {}
 
     def update(self, seen: Iterable[LockedSource] = ()) -> None:
         """Bring the indexes up to date and check their signatures.
@@ -108,18 +114,24 @@ class AptRoot:
         return tuple(sorted(found))
 
     def solve(
-        self, facts: Facts, installed: tuple[LockedPackage, ...], pins: tuple[Pin, ...] = ()
+        self,
+        facts: Facts,
+        installed: tuple[LockedPackage, ...],
+        pins: tuple[Pin, ...] = (),
+        newer: Mapping[str, str] | None = None,
     ) -> tuple[LockedPackage, ...]:
         """The packages that the wishes add to what is installed.
 
         Args:
             installed: what is there and must stay; apt sees it as installed.
             pins: versions that it has to take, or must not.
+            newer: versions that the wishes want of what is installed, by name: of these nobody has to know any more what
+                the installed one needed.
 
         Raises:
             Unsatisfiable: there is no answer; apt's explanation is told.
         """
-        with self._exclusive(), self._wishing(facts, installed, pins) as (wishes, options):
+        with self._exclusive(), self._wishing(facts, installed, pins, newer or {}) as (wishes, options):
             # What lies below may have moved: packages that do not go with it any more move too.
             argv = ["apt-get", "install", "--print-uris", "--yes", "--no-remove", "--fix-broken", *options]
             result = self._apt(*argv, "-qq", check=False)
@@ -144,6 +156,11 @@ class AptRoot:
             with self._store.open(digest) as file:
                 return deb.control(file, package.name).fields
         return next((index.stanza(at) for index, at in self._known().get(package.sha256, ())), None)
+
+    def knows(self, package: LockedPackage) -> bool:
+        """Whether a package's control fields can be had here."""
+        kept = (self._store.root / "stanzas" / package.sha256).exists()
+        return kept or self._store.has(Digest.from_hex(package.sha256)) or package.sha256 in self._known()
 
     def replaced(self, package: LockedPackage) -> bool:
         """Whether it came from a folder of .deb files that does not have these bytes any more."""
@@ -312,10 +329,13 @@ class AptRoot:
         return indexes.parse(self._apt("apt-get", "indextargets").text)
 
     def _known(self) -> dict[str, list[tuple[Index, int]]]:
-        # Every package of every index by its checksum; a tenth of a second for all of Debian.
-        if self._lookup is None:
+        # Every package of every index by its checksum; a tenth of a second for all of Debian. Somebody else may have
+        # brought the indexes up to date meanwhile.
+        if self._lookup is None or any(_stamp(path) != stamp for path, stamp in self._read.items()):
             self._lookup = {}
-            for index in self._indexes():
+            found = self._indexes()
+            self._read = {index.path: _stamp(index.path) for index in found}
+            for index in found:
                 for sha256, at in index.find("SHA256"):
                     self._lookup.setdefault(sha256, []).append((index, at))
         return self._lookup
@@ -324,12 +344,12 @@ class AptRoot:
 
     @contextmanager
     def _wishing(
-        self, facts: Facts, installed: tuple[LockedPackage, ...], pins: tuple[Pin, ...]
+        self, facts: Facts, installed: tuple[LockedPackage, ...], pins: tuple[Pin, ...], newer: Mapping[str, str]
     ) -> Iterator[tuple[list[str], list[str]]]:
         self._write()
         self._write_pins(facts.wishes, pins)
         wishes = [*facts.wishes, *(self._essential() if facts.essential else ())]
-        status = "".join(self._installed_stanza(package) for package in installed)
+        status = "".join(self._installed_stanza(package, newer.get(package.name)) for package in installed)
         with self._store.temporary_folder() as folder:
             options = _status(folder, status)
             options += [
@@ -343,16 +363,24 @@ class AptRoot:
         found = [index.stanza(at) for index in self._indexes() for _, at in index.find("Essential", {"yes"})]
         return sorted({fields["Package"] for fields in found})
 
-    def _installed_stanza(self, package: LockedPackage) -> str:
-        fields = self.stanza(package)
+    def _installed_stanza(self, package: LockedPackage, newer: str | None) -> str:
+        fields = self.stanza(package) or (self._like(package, newer) if newer else None)
         if fields is None:
-            raise PackageGone(
+            raise ResolveError(
                 f"{package.name} {package.version} is locked, but nothing is known of it any more",
-                package.sha256,
                 "the mirror has dropped it: run `imgbuild lock --update` for the definition that has locked it",
             )
         lines = [f"{name}: {value}" for name, value in fields.items() if name not in _INDEX_FIELDS]
         return f"{lines[0]}\nStatus: install ok installed\n" + "\n".join(lines[1:]) + "\n\n"
+
+    def _like(self, package: LockedPackage, newer: str) -> dict[str, str] | None:
+        # It goes in any case: what counts is that it is there now, and by which version.
+        every = (index.stanza(at) for index in self._indexes() for at in index.exactly("Version", newer))
+        found = next((fields for fields in every if fields["Package"] == package.name), None)
+        if found is None:
+            return None
+        own = {"Version": package.version, "Architecture": package.architecture}
+        return {key: own.get(key, value) for key, value in found.items() if key not in _RELATIONS}
 
     def _locked(self, uris: dict[str, str]) -> tuple[tuple[LockedPackage, ...], dict[str, dict[str, str]]]:
         """What lies at some addresses: locked packages, and their fields by name."""
@@ -375,6 +403,14 @@ class AptRoot:
         path = self._store.folder("stanzas") / fields["SHA256"]
         if not path.exists():
             self._store.write_file(path, stanzas.text(fields))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _rank(source: PackageSource) -> tuple[int, bool, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,7 @@ def resolve(
     only: frozenset[str] = frozenset(),
     holds: tuple[Hold, ...] = (),
     available: Callable[[LockedPackage], bool] = lambda package: True,
+    obtain: Callable[[tuple[LockedPackage, ...]], None] = lambda packages: None,
 ) -> tuple[LockedPackage, ...]:
     """The packages that a definition adds to the locks below.
 
@@ -64,6 +65,7 @@ def resolve(
         only: source packages that move, and with them what their newest versions need; all else is kept.
         holds: what does not move, whatever else is asked for.
         available: whether a locked package can still be had; those that cannot move.
+        obtain: fetches locked packages of which apt knows nothing any more, and which stay.
 
     Raises:
         Unsatisfiable: there is no answer that leaves what lies below alone.
@@ -81,7 +83,9 @@ def resolve(
     pins = _pins((hold for hold in holds if not hold.version or hold.package in only), (*beneath, *kept), apt)
     newer = _newer(kept, only, facts, apt, pins) if only else {}
     wishes = (*facts.wishes, *(f"{name} (>= {version})" for name, version in newer.items()))
-    added = _solve(replace(facts, wishes=wishes), (*beneath, *kept), holds, pins, apt)
+    if unknown := tuple(p for p in (*beneath, *kept) if p.name not in newer and not apt.knows(p)):
+        obtain(unknown)
+    added = _solve(replace(facts, wishes=wishes), (*beneath, *kept), holds, pins, newer, apt)
     if newer:
         # They are there for the reason they were there for, not since they are to move.
         why = {p.name: p.why for p in kept}
@@ -101,11 +105,12 @@ def resolve(
 
 
 def _solve(
-    asking: Facts, there: tuple[LockedPackage, ...], holds: tuple[Hold, ...], pins: tuple[Pin, ...], apt: AptRoot
-) -> tuple[LockedPackage, ...]:
+    asking: Facts, there: tuple[LockedPackage, ...], holds: tuple[Hold, ...], pins: tuple[Pin, ...],
+    newer: Mapping[str, str], apt: AptRoot,
+) -> tuple[LockedPackage, ...]:  # fmt: skip
     try:
         while True:
-            added = apt.solve(asking, there, pins)
+            added = apt.solve(asking, there, pins, newer)
             # What nobody named comes along seldom, and looking through the indexes for it takes its time.
             came = {(p.source_package, p.source_version) for p in added}
             more = _pins((hold for hold in holds if (hold.package, hold.version) in came), there, apt)
@@ -113,7 +118,7 @@ def _solve(
                 return added
             pins = (*pins, *more)
     except Unsatisfiable as error:
-        raise (_held(asking, there, holds, apt) if pins else None) or error from None
+        raise (_held(asking, there, holds, newer, apt) if pins else None) or error from None
 
 
 def _pins(holds: Iterable[Hold], there: tuple[LockedPackage, ...], apt: AptRoot) -> tuple[Pin, ...]:
@@ -127,10 +132,12 @@ def _pins(holds: Iterable[Hold], there: tuple[LockedPackage, ...], apt: AptRoot)
     return tuple(sorted(fixed | {Pin(name, version, never=True) for name, version in banned - had}))
 
 
-def _held(asking: Facts, there: tuple[LockedPackage, ...], holds: tuple[Hold, ...], apt: AptRoot) -> PackageHeld | None:
+def _held(
+    asking: Facts, there: tuple[LockedPackage, ...], holds: tuple[Hold, ...], newer: Mapping[str, str], apt: AptRoot
+) -> PackageHeld | None:
     """Why there is no answer, if it is that something is held."""
     try:
-        free = apt.solve(asking, there)
+        free = apt.solve(asking, there, newer=newer)
     except Unsatisfiable:
         return None
     had = {p.name for p in there}

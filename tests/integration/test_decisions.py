@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from builder.tools import files
 from builder.tools.process import run
 from tests.integration.test_security_update import MIDDLE, SECOND, layers, tracker
 from tests.kit.distribution import Site
-from tests.kit.project import Run, project
+from tests.kit.project import Run, project, running
 
 pytestmark = pytest.mark.integration
 
@@ -225,6 +226,7 @@ def test_what_is_held_does_not_move(day1: Site) -> None:
     # Everything to the newest: all but what is held.
     updated = site.works("lock", "--all", "--update")
     assert (locked(site), told in updated.errors) == ({"lib": "1", "other": "2"}, True), updated.errors
+    site.works("build", "--all")
     over = site.run("security", "update", "--dry-run", "--json", "--offline", under=LATER)
     assert "this is over and counts no more: lib is held" in over.errors
     site.works("security", "hold", "lib", "--undo")
@@ -239,6 +241,7 @@ def test_a_version_is_held_back_from(day1: Site) -> None:
     assert "lib is held back from 1.1 until" in done["held"]["lib"]
     site.works("lock", "--all", "--update")
     assert locked(site) == {"lib": "1", "other": "2"}
+    site.works("build", "--all")
     # Another one is taken, if it is older than what is held back, or newer.
     for version in ("1.0.5", "1.2"):
         site.repo.add("lib", version, files={"usr/lib/lib.so": f"lib {version}\n"})
@@ -348,6 +351,21 @@ def test_what_was_not_committed_yet_is_withdrawn(day1: Site) -> None:
     day1.works("security", "update")
     assert withdraw(day1).json["before"] == "app:1-r2"
     assert locked(day1)["lib"] == "1"
+
+
+def test_a_withdrawal_that_is_killed_is_finished_by_the_next_update(fixed: Site) -> None:
+    site = fixed
+    now = locks(site)
+    words = ("withdraw", "app:1-r3", "--because", "it hangs")
+    with running(*words, cache=site.cache, cwd=site.folder, env=site.env) as run:
+        run.until(lambda: locks(site) != now)
+        run.signal(signal.SIGKILL)
+        run.end()
+    told = site.works("security", "update", "--json").json
+    assert told["begun"] == ["app/app", "app/twin"]
+    assert [(row["package"], row["old"], row["new"]) for row in told["moved"]] == [("lib", "1.1", "1")]
+    assert layers(site, "app:1-r4") == layers(site, "app:1-r2")
+    assert list(told["held"]) == ["lib"]
 
 
 def test_what_came_along_goes_and_what_was_moved_again_stays(day1: Site) -> None:
