@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import RecordError
 from builder.model.lock import Artifact
+from builder.model.release import Held
 from builder.pipeline import locking, packages, recording, selection
 from builder.pipeline.edges import Edges
 from builder.security import judging
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 Published = Mapping[str, tuple[Artifact, ...]]
 """By the keys of images: what their newest published release holds, and their locks do not hold so any more."""
 NOTHING: Published = MappingProxyType({})
-Behind = Mapping[str, Mapping[str, tuple[Artifact, ...]]]
-"""By what advisories name: the images that have it in another version where they are published."""
+Behind = Mapping[str, tuple[tuple[Artifact, frozenset[str]], ...]]
+"""By what advisories name: each other version of it that is published, and the names of the images that have that."""
 
 
 def published(catalog: Catalog, targets: Iterable[str], edges: Edges) -> Published:
@@ -47,6 +48,7 @@ def _published(catalog: Catalog, images: tuple[Definition, ...], record: Record,
     recording.follow(catalog, record, edges.reporter)
     known = locking.revisions(catalog, images)
     locks = locking.read(selection.definitions(images), packages.architecture(catalog))
+    has = {key: frozenset(map(judging.named, lock.held)) for key, lock in locks.items()}
     found: dict[str, tuple[Artifact, ...]] = {}
     with record.reading() as connection:
         newest = publications.newest(connection, name)
@@ -56,18 +58,26 @@ def _published(catalog: Catalog, images: tuple[Definition, ...], record: Record,
                 continue
             if now and (out.version, out.revision, out.content_key) == (now.version, now.revision, now.content_key):
                 continue
-            mine = [locks[part.key] for part in image.chain() if part.key in locks]
-            has = {judging.named(one) for lock in mine for one in lock.held}
-            held = (one.artifact for one in releases.held_at(connection, out.image, out.number))
-            found[image.key] = tuple(one for one in held if judging.named(one) not in has)
+            mine = [has[part.key] for part in image.chain() if part.key in has]
+            found[image.key] = tuple(
+                one.artifact
+                for one in releases.held_at(connection, out.image, out.number)
+                if not any(_named(one) in names for names in mine)
+            )
     return found
+
+
+def _named(one: Held) -> tuple[str, str]:
+    return (one.source, one.source_version) if one.source else judging.named(one.artifact)
 
 
 def behind(images: Iterable[Definition], out: Published) -> Behind:
-    """The same for some images by what advisories name, and the names of the images."""
-    found: dict[str, dict[str, tuple[Artifact, ...]]] = {}
+    """The same for some images, by what advisories name: these are judged once for each version."""
+    found: dict[str, dict[str, tuple[Artifact, set[str]]]] = {}
     for image in images:
         for one in out.get(image.key, ()):
-            rows = found.setdefault(judging.named(one)[0], {})
-            rows[image.name] = (*rows.get(image.name, ()), one)
-    return found
+            name, version = judging.named(one)
+            found.setdefault(name, {}).setdefault(version, (one, set()))[1].add(image.name)
+    return {
+        name: tuple((one, frozenset(images_)) for one, images_ in rows.values()) for name, rows in found.items()
+    }  # fmt: skip

@@ -222,10 +222,8 @@ def stood(found: Iterable[Finding], unknown: Mapping[tuple[str, str], int], rele
 
 def _apart(finding: Finding, behind: outstanding.Behind) -> Iterator[Finding]:
     """A finding, apart for the images in whose published release the flaw still is."""
-    rows = behind.get(finding.advisory.source, {}) if finding.state == State.FIXED else {}
-    not_yet = {
-        name for name in finding.images if any(judging.state(x, finding.advisory) in OPEN for x in rows.get(name, ()))
-    }
+    rows = behind.get(finding.advisory.source, ()) if finding.state == State.FIXED else ()
+    not_yet = {name for one, names in rows if judging.state(one, finding.advisory) in OPEN for name in names}
     if not not_yet:
         yield finding
         return

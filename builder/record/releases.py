@@ -192,8 +192,7 @@ def some(connection: Connection, image: Image, numbers: Iterable[int] | None = N
 def held_at(connection: Connection, image: int, number: int) -> tuple[Held, ...]:
     """What a release of an image holds."""
     held = schema.held
-    found = _spans(connection, image, held.c.first <= number, held.c.last >= number)
-    return tuple(sorted(span.held for span in found))
+    return tuple(span.held for span in _spans(connection, image, held.c.first <= number, held.c.last >= number))
 
 
 def moved_since(connection: Connection, image: int, number: int) -> tuple[Span, ...]:
