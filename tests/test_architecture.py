@@ -32,7 +32,7 @@ ROWS = (
     ),
     ("contents",),
     ("transports",),
-    ("registry",),
+    ("registry", "trust"),
     ("formats", "tools"),
     ("declared",),
     ("errors", "report"),

@@ -47,6 +47,7 @@ COMMANDS = {
     "security": "Show which advisories are open, in which images and layers.",
     "show": "Print a definition as it is after overlays.",
     "validate": "Recompute every digest and size of an image.",
+    "verify": "Say whether images are what a key has signed.",
     "why": "Explain why a package is in an image.",
     "withdraw": "Take a release with a bad fix back.",
 }

@@ -20,8 +20,11 @@ from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.transports import Named, naming, shipping
 from builder.transports.aci import Site
+from builder.transports.evidence import ARTIFACTS, Evidence
+from builder.transports.oci_layout import SEALED
+from builder.transports.parcels import Parcel
 from builder.transports.registry import RELEASE
-from builder.transports.shipping import Parcel
+from builder.trust import cosign
 from dsl.catalog import Catalog
 
 _OURS = "org.imgbuild.component"
@@ -110,7 +113,10 @@ def _write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -
         image = transports.parsed(stored)
         reference = _reference(stored, image)
         name = naming.split(reference)[0]
-        named = Named(name, reference, dict(_notes(stored)), dict(_beside(stored)))
+        beside = _evidence(stored, edges)
+        seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
+        kept = {kind: given for kind, given in seals.items() if given}
+        named = Named(name, reference, dict(_notes(stored)), dict(_beside(stored)), kept)
         transports.write(image, way, named, edges.store, edges.reporter)
         yield Copied(stored.name, str(way.of(name)), image.digest if stored.kept else "")
 
@@ -122,10 +128,12 @@ def _send(catalog: Catalog, found: Iterable[StoredImage], where: str, edges: Edg
     for stored in found:
         image = transports.parsed(stored)
         name, tag = naming.split(_reference(stored, image))
+        beside = _evidence(stored, edges)
         parcels.append(
             Parcel(
                 image, stored.name, to.repository(name), tag, bool(RELEASE.fullmatch(tag)) and not tag.endswith("-dev"),
-                beside=dict(_beside(stored)), notes={**dict(_notes(stored)), **now},
+                beside=dict(_beside(stored)), notes={**dict(_notes(stored)), **now}, signatures=beside.signatures,
+                attestations=beside.attestations,
             )
         )  # fmt: skip
     with Session(to.host, Logins(), edges.reporter) as session:
@@ -151,13 +159,22 @@ def _reference(stored: StoredImage, image: Image) -> str:
     return reference
 
 
+def _evidence(stored: StoredImage, edges: Edges) -> Evidence:
+    """What is signed of an image: what is damaged of it is told and stays behind."""
+    found = transports.evidence_of(stored) or Evidence()
+    for problem in found.broken:
+        edges.reporter.warn(f"{stored.name}: {problem.where}: {problem.message}")
+    return found
+
+
 def _notes(stored: StoredImage) -> Iterator[tuple[str, str]]:
     for key, value in stored.notes.items():
-        if key.startswith("org.imgbuild.") and key not in (*shipping.ARTIFACTS, oci.REF_NAME, published.TIME):
+        elsewhere = (*ARTIFACTS, *SEALED.values(), oci.REF_NAME, published.TIME)
+        if key.startswith("org.imgbuild.") and key not in elsewhere:
             yield key, value
 
 
 def _beside(stored: StoredImage) -> Iterator[tuple[str, bytes]]:
-    for note in shipping.ARTIFACTS:
+    for note in ARTIFACTS:
         if (data := stored.beside(note)) is not None:
             yield note, data

@@ -17,7 +17,8 @@ from dsl import versions
 from dsl.catalog import Catalog
 
 if TYPE_CHECKING:
-    from builder.transports.shipping import Parcel, Sent
+    from builder.transports.parcels import Parcel
+    from builder.transports.shipping import Sent
 
 TIME = "org.imgbuild.published"
 """The annotation of what refers to an image that says when it was published first: registries keep no times."""

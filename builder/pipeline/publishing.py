@@ -8,18 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from packageurl import PackageURL
+
 from builder import transports
 from builder.errors import ImageError, UsageError
 from builder.model.lock import Revision
 from builder.model.release import moment
-from builder.pipeline import decisions, locking, published, recording, selection
+from builder.pipeline import decisions, locking, packages, published, recording, selection
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
 from builder.registry.session import Session
-from builder.transports import naming, oci_layout, shipping
+from builder.report import Reporter
+from builder.security import vex
+from builder.transports import evidence, naming, oci_layout, sealing, shipping
 from builder.transports.oci_layout import Entry, Layout
-from builder.transports.shipping import Parcel, Sent
+from builder.transports.parcels import Parcel
+from builder.transports.shipping import Sent
+from builder.trust import cosign, dsse
+from builder.trust.cosign import Signer
 from dsl import versions
 from dsl.catalog import Catalog, Definition
 from dsl.errors import ImgbuildError
@@ -59,6 +66,8 @@ class Published:
             "bytes": sent.bytes if sent else 0,
             "tags": list(sent.tags) if sent else [],
             "attached": list(sent.attached) if sent else [],
+            "signed": (sent.signed or None) if sent else None,
+            "attested": list(sent.attested) if sent else [],
         }
 
 
@@ -72,6 +81,7 @@ def publish(
     latest: bool = False,
     dry_run: bool = False,
     plain_http: bool = False,
+    signer: Signer | None = None,
 ) -> tuple[Published, ...]:
     """Send the current releases of some targets; one that fails keeps none of the others from coming.
 
@@ -81,6 +91,7 @@ def publish(
         layout: ``oci:out``.
         latest: the tag ``latest`` moves, too.
         plain_http: the registry has no TLS.
+        signer: who signs the images, and attests what lies beside them.
 
     Raises:
         ImgbuildError: nothing could be begun.
@@ -105,7 +116,9 @@ def publish(
         image, entry = one
         try:
             parcel = _parcel(found, layout, image, entry, where, latest=latest)
-            parcels.append(replace(parcel, withdrawn=withdrawn.get(image.name, frozenset())))
+            told = _vex(catalog, image, parcel, where)
+            beside = {**parcel.beside, **({oci_layout.VEX: told} if told else {})}
+            parcels.append(replace(parcel, beside=beside, withdrawn=withdrawn.get(image.name, frozenset())))
         except ImgbuildError as error:
             failed.append(Published(entry.name, None, error))
     for parcel in parcels:
@@ -114,9 +127,13 @@ def publish(
     with Session(where.host, Logins(), edges.reporter) as session:
         if parcels:
             session.ping()
-        sent = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=dry_run)
+        sent = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=dry_run, signer=signer)
     if not dry_run:
         recording.publish(catalog, tuple(published.sent(parcels, sent, str(where.host))), edges)
+    if signer is not None and not dry_run:
+        for parcel, there in zip(parcels, sent, strict=True):
+            if there.error is None:
+                _keep(_folder(layout), parcel, where, signer, edges.reporter)
     done = [
         Published(f"{p.repository.rpartition('/')[2]}:{p.tag}", one, one.error)
         for p, one in zip(parcels, sent, strict=True)
@@ -186,14 +203,53 @@ def _parcel(
     floating = versions.floating_tags(tag.rpartition("-")[0]) if fixed else ()
     if latest and fixed and not naming.stream(entry.name):
         floating = (*floating, "latest")
-    beside = {note: data for note in shipping.ARTIFACTS if (data := stored.beside(note)) is not None}
+    known = evidence.of_layout(stored)
+    for problem in known.broken:
+        # Signatures are made anew; what is told of an image is not.
+        if problem.where in evidence.ARTIFACTS:
+            raise ImageError(f"{place}:{entry.name}: {problem.where}: {problem.message}", "build it again")
+    beside = {one.note: one.data for one in known.documents}
     notes = {
         key: value
         for key, value in entry.notes.items()
-        if key.startswith("org.imgbuild.") and key not in shipping.ARTIFACTS
+        if key.startswith("org.imgbuild.") and key not in (*evidence.ARTIFACTS, *oci_layout.SEALED.values())
     }
     # A registry keeps no times: that of the first publication lies beside the image.
     notes[published.TIME] = moment(int(time.time()))
     return Parcel(
-        found, f"{place}:{entry.name}", where.repository(image.name), tag, fixed, floating, beside, notes
+        found, f"{place}:{entry.name}", where.repository(image.name), tag, fixed, floating, beside, notes,
+        signatures=known.signatures, attestations=known.attestations,
     )  # fmt: skip
+
+
+def _vex(catalog: Catalog, image: Definition, parcel: Parcel, where: address.Address) -> bytes | None:
+    """What the workspace has decided of flaws in an image."""
+    document = decisions.vex_document(catalog)
+    if document is None:
+        return None
+    # A statement that cannot be read is told, and none is lost in silence.
+    decisions.statements(catalog)
+    locks = locking.read(image.chain(), packages.architecture(catalog)).values()
+    names = {name for lock in locks for one in lock.packages for name in (one.name, one.source_package)}
+    names |= {wheel.name for lock in locks for wheel in lock.wheels}
+    purl = PackageURL(
+        "oci", None, image.name, parcel.image.digest, {"repository_url": f"{where.host}/{parcel.repository}"}
+    )  # fmt: skip
+    return vex.of_image(document, image.name, parcel.tag, purl.to_string(), names, decisions.today())
+
+
+def _keep(folder: Path, parcel: Parcel, where: address.Address, signer: Signer, reporter: Reporter) -> None:
+    """Keep the signatures of an image in its layout as well: they hold wherever that goes."""
+    name, digest = f"{where.host}/{parcel.repository}", parcel.image.digest
+    signatures = parcel.signatures
+    if not any(
+        cosign.signed(x.data) == digest and signer.public.verifies(x.data, x.entry.signature) for x in signatures
+    ):
+        signatures = (*signatures, sealing.signature(signer, name, digest))
+    theirs = [one for one in parcel.attestations if dsse.opened(one.data, signer.public) is None]
+    own = [sealing.attestation(signer, name, digest, note, data) for note, data in parcel.beside.items()]
+    seals = {cosign.SIGNATURES: signatures, cosign.ATTESTATIONS: (*theirs, *own)}
+    try:
+        oci_layout.keep(folder, f"{parcel.repository.rpartition('/')[2]}:{parcel.tag}", digest, seals)
+    except OSError as error:
+        reporter.warn(f"{folder} does not keep the signatures: {error.strerror or error}")

@@ -109,7 +109,8 @@ def _rebuild(catalog: Catalog, stored: StoredImage, packages_: Store, edges: Edg
         return Rebuilt(stored.name, old, new, layers)
     reference = f"{plan.image}:{plan.tag}"
     lock = stored.beside(oci_layout.LOCK) or b""
-    notes = {name: value for name, value in stored.notes.items() if name not in oci_layout.ATTESTED}
+    old_ones = (*oci_layout.ATTESTED, *oci_layout.SEALED.values())
+    notes = {name: value for name, value in stored.notes.items() if name not in old_ones}
     named = transports.Named(plan.image, reference, notes, {oci_layout.LOCK: lock})
     transports.write(new, keep, named, edges.store, edges.reporter)
     return Rebuilt(stored.name, old, new, layers, f"{keep}:{reference}")

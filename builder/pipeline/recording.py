@@ -35,7 +35,7 @@ from dsl.errors import DefinitionError, ImgbuildError
 if TYPE_CHECKING:
     from builder.record.database import Record
     from builder.record.releases import Summary
-    from builder.transports.shipping import Parcel
+    from builder.transports.parcels import Parcel
 
 _POSTGRESQL = ("postgresql", "postgres")
 

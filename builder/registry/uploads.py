@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from builder.errors import IntegrityError, RegistryError
 from builder.formats import oci
 from builder.model.digest import Digest
-from builder.registry import content
+from builder.registry import content, tokens
 from builder.registry.session import Answer, Session, Unfinished, scopes
 
 CHUNK = 32 << 20
@@ -93,8 +93,9 @@ def put_manifest(session: Session, repository: str, reference: str, data: bytes,
 
 
 def attach(
-    session: Session, repository: str, subject: Mapping[str, Any], artifacts: Mapping[Digest, Mapping[str, Any]]
-) -> None:
+    session: Session, repository: str, subject: Mapping[str, Any], artifacts: Mapping[Digest, Mapping[str, Any]],
+    gone: Collection[Digest] = (),
+) -> None:  # fmt: skip
     """List artifacts, which are written already, as what refers to an image, where the registry does not do so itself.
 
     ("Pushing Manifests with Subject", "Referrers Tag Schema")
@@ -102,6 +103,7 @@ def attach(
     Args:
         subject: the image's descriptor.
         artifacts: their descriptors, with type and annotations.
+        gone: what is not to refer to it any more.
 
     Raises:
         RegistryError: something else than a list has that tag.
@@ -111,10 +113,24 @@ def attach(
     if index and index.media_type != oci.INDEX:
         raise RegistryError(f"{session.host}/{repository}:{tag} is no list of what refers to an image")
     known = {one.digest: dict(one.descriptor) for one in content.listed(index)}
-    listed = list({**known, **{digest: dict(one) for digest, one in artifacts.items() if digest not in known}}.values())
-    if len(listed) > len(known):
-        data = oci.dump({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": listed})
+    wanted = {digest: one for digest, one in known.items() if digest not in gone}
+    wanted |= {digest: dict(one) for digest, one in artifacts.items() if digest not in wanted}
+    if wanted != known:
+        data = oci.dump({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": list(wanted.values())})
         put_manifest(session, repository, tag, data, oci.INDEX)
+    for digest in set(gone) - known.keys():
+        _delete(session, repository, digest)
+
+
+def _delete(session: Session, repository: str, digest: Digest) -> None:
+    """A registry that keeps the list itself lists what is there ("Deleting Manifests"); it may not allow that."""
+    path = f"/v2/{repository}/manifests/{digest}"
+    try:
+        session.ask("DELETE", path, repository, (tokens.scope(repository, "delete"),), right=(200, 202, 404))
+    except RegistryError as error:
+        if error.status is None:
+            raise
+        session.reporter.warn(f"{session.host}/{repository}: {digest} is outdated and stays: {error.message}")
 
 
 class _Upload:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -296,6 +296,56 @@ def edited(
         "statements": sorted(rows, key=lambda row: json.dumps([row["vulnerability"], row["products"]], sort_keys=True)),
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def of_image(
+    document: Mapping[str, Any], image: str, tag: str, purl: str, packages: Container[str], day: str
+) -> bytes | None:  # fmt: skip
+    """What a document says of one image, as a document of its own; None if that is nothing.
+
+    The same statements always give the same bytes.
+
+    Args:
+        purl: of the image, with its digest.
+        packages: names of the packages in it, and of their sources.
+        day: today: what is over is left out.
+    """
+    rows = []
+    for row in document.get("statements", ()):
+        statement = _statement(document, row)
+        within = _within(statement, image, tag, packages)
+        if within is None or statement.over(day):
+            continue
+        product: dict[str, Any] = {"@id": purl, "identifiers": {"purl": purl}}
+        if within:
+            product["subcomponents"] = [{"@id": one} for one in sorted(within)]
+        rows.append({**row, "products": [product]})
+    if not rows:
+        return None
+    found = {
+        "@context": f"{CONTEXT}/v0.2.0",
+        "@id": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(rows, sort_keys=True))}",
+        "author": document.get("author") or "",
+        "timestamp": document.get("timestamp") or rows[0]["timestamp"],
+        **({"last_updated": document["last_updated"]} if "last_updated" in document else {}),
+        "version": document["version"] if isinstance(document.get("version"), int) else 1,
+        "statements": rows,
+    }
+    return (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _within(statement: Statement, image: str, tag: str, packages: Container[str]) -> frozenset[str] | None:
+    """The packages of an image that a statement speaks of; none of them if of all of it; None if of nothing in it."""
+    found: set[str] = set()
+    whole = False
+    for product in statement.products:
+        for purl in filter(None, map(_parsed, product.purls)):
+            if purl.type == "oci" and _is_image(purl, image, tag):
+                found |= {one for one in product.within if (inner := _parsed(one)) and inner.name in packages}
+                whole = whole or not product.within
+            elif purl.type != "oci" and not product.within and purl.name in packages:
+                found.add(purl.to_string())
+    return frozenset() if whole else frozenset(found) or None
 
 
 def _row(statement: Statement) -> dict[str, Any]:

@@ -6,15 +6,20 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from builder.errors import ImageError, UsageError, of_system
 from builder.formats import oci
+from builder.model.digest import Digest
 from builder.model.image import Image, StoredImage
 from builder.report import Reporter
 from builder.tools.store import Store
 from builder.transports import aci, archive, directory, engine, naming, oci_layout, rootfs
 from builder.transports.aci import NOBODY, Site
+from builder.trust.cosign import Seal
+
+if TYPE_CHECKING:
+    from builder.transports.evidence import Evidence
 
 READABLE = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
 KINDS = (*READABLE, "rootfs", "aci")
@@ -54,12 +59,14 @@ class Named:
         annotations: of its entry in a layout's index.
         beside: what a layout keeps beside the image, by the annotation that names it: the text of the locks that it was
             made from, bottom first; what is attested of it.
+        seals: by their kind: signatures that a layout keeps beside the image.
     """
 
     image: str
     reference: str
     annotations: dict[str, str]
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    seals: Mapping[str, tuple[Seal, ...]] = field(default_factory=dict)
 
 
 class Place(Protocol):
@@ -133,6 +140,8 @@ def write(image: Image, target: Target, named: Named, store: Store, reporter: Re
         match target.kind:
             case "oci":
                 oci_layout.write(image, path, named.reference, named.annotations, named.beside)
+                if named.seals:
+                    oci_layout.keep(path, named.reference, image.digest, named.seals)
             case "dir":
                 directory.write(image, path)
             case "rootfs":
@@ -201,6 +210,36 @@ def read_chosen(text: str, store: Store, *, anew: bool = False) -> Iterator[Stor
     names = _names(text, place, asked)
     for name in names[-1:] if asked else names:
         yield _read(place, prefix, name)
+
+
+def read_with_evidence(text: str, store: Store) -> Iterator[tuple[StoredImage, Evidence]]:
+    """As `read_chosen`, each byte from there, and with what vouches for it.
+
+    Raises:
+        UsageError: there is none, or the place keeps nothing beside images.
+        ImageError: the place is damaged.
+    """
+    for found in read_chosen(text, store, anew=True):
+        beside = evidence_of(found)
+        if beside is None:
+            raise UsageError(f"{found.name}: nothing is kept there beside images", "name a registry or an OCI layout")
+        yield found, beside
+
+
+def evidence_of(stored: StoredImage) -> Evidence | None:
+    """What lies beside an image to vouch for it; None where nothing is kept beside images.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    from builder.transports import evidence, registry
+
+    blobs = stored.blobs
+    if isinstance(blobs, registry.RegistryBlobs):
+        digest = stored.digest or Digest.of(stored.manifest)
+        return evidence.of_registry(blobs.session, blobs.repositories[0], digest)
+    # Engines and skopeo's folders have no index with notes.
+    return evidence.of_layout(stored) if stored.notes else None
 
 
 def read_releases(text: str, store: Store) -> Iterator[StoredImage]:

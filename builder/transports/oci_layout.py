@@ -17,12 +17,18 @@ from builder.model.image import Blobs, Image, StoredImage
 from builder.tools import files
 from builder.transports import blobs as blobs_
 from builder.transports import naming
+from builder.trust import cosign
+from builder.trust.cosign import Seal
 
 LOCK = "org.imgbuild.lock"
 PROVENANCE = "org.imgbuild.provenance"
 SPDX, CYCLONEDX = "org.imgbuild.sbom.spdx", "org.imgbuild.sbom.cyclonedx"
 ATTESTED = (PROVENANCE, SPDX, CYCLONEDX)
 """Annotations of an index's entry that name what is kept beside an image."""
+VEX = "org.imgbuild.vex"
+"""The same of what registries alone have: it changes with time."""
+SEALED = {cosign.SIGNATURES: "org.imgbuild.signatures", cosign.ATTESTATIONS: "org.imgbuild.attestations"}
+"""Annotations that name manifests of signatures, as cosign keeps them in registries under tags."""
 _DEPTH = 4
 
 
@@ -177,7 +183,7 @@ def write(
         for one in index["manifests"]:
             notes = one.get("annotations") or {}
             if (notes.get(oci.REF_NAME), one.get("digest")) == (reference, image.digest):
-                entry["annotations"] |= {name: notes[name] for name in ATTESTED if name in notes}
+                entry["annotations"] |= {name: notes[name] for name in (*ATTESTED, *SEALED.values()) if name in notes}
         missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
         documents = ((Digest.of(data), data) for data in (image.config, image.manifest, *(beside or {}).values()))
         lost = [(digest, data) for digest, data in documents if not _whole(blobs.path(digest), len(data))]
@@ -228,17 +234,44 @@ def remove(folder: Path, references: Collection[str]) -> None:
 def _reached(layout_: Layout, entry: Entry) -> Iterator[Digest]:
     """All blobs that an entry leads to."""
     yield entry.digest
+    stored = layout_.read(entry.name or entry.digest)
     for note in entry.notes.values():
         with contextlib.suppress(ValueError):
             yield Digest.parse(note)
-    manifest = layout_.read(entry.name or entry.digest).manifest
-    try:
-        told = oci.parse(manifest)
-        for descriptor in (told["config"], *told["layers"]):
-            yield Digest.parse(descriptor["digest"])
-    except (KeyError, TypeError, ValueError):
-        # What it leads to cannot be told: what only it has stays, which does no harm.
-        return
+    for manifest in (stored.manifest, *(stored.beside(note) or b"" for note in SEALED.values())):
+        # Where what it leads to cannot be told, what only it has stays, which does no harm.
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            told = oci.parse(manifest)
+            for descriptor in (told["config"], *told["layers"]):
+                yield Digest.parse(descriptor["digest"])
+
+
+def keep(folder: Path, reference: str, digest: Digest, seals: Mapping[str, tuple[Seal, ...]]) -> None:
+    """Keep signatures beside an image that is there, in place of those of the same kinds.
+
+    Args:
+        seals: by their kind.
+    """
+    documents: list[bytes] = []
+    notes: dict[str, str] = {}
+    for kind, given in seals.items():
+        manifest, config = cosign.manifest(one.entry for one in given)
+        documents += [manifest, config, *(one.data for one in given)]
+        notes[SEALED[kind]] = Digest.of(manifest)
+    with _exclusive(folder):
+        _sweep(folder)
+        index, blobs = _index(folder), LayoutBlobs(folder)
+        for data in documents:
+            if not _whole(blobs.path(Digest.of(data)), len(data)):
+                with files.replacing(blobs.path(Digest.of(data))) as file:
+                    file.write(data)
+        for one in index["manifests"]:
+            known = one.get("annotations") or {}
+            if (known.get(oci.REF_NAME), one.get("digest")) == (reference, digest):
+                one["annotations"] = {**known, **notes}
+        data = oci.dump(index)
+        if (folder / "index.json").read_bytes() != data:
+            files.write(folder / "index.json", data)
 
 
 def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]:

@@ -20,7 +20,8 @@ from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.report import Reporter, Silent
 from builder.tools.store import Store
-from builder.transports.oci_layout import ATTESTED, LOCK
+from builder.transports import blobs as blobs_
+from builder.transports.oci_layout import ATTESTED, LOCK, VEX
 
 RELEASE = re.compile(r".+-(r[0-9]+|dev)")
 """The tag of one release: other tags move, or are somebody else's."""
@@ -120,8 +121,8 @@ class Repositories:
                 f"there are: {tags}" if tags else "",
             )  # fmt: skip
         digest = oci.config_digest(found.data)
-        config = content.document(self.session, repository, digest) if digest else None
         blobs = RegistryBlobs(self.session, (repository,), self.store, self.anew)
+        config = self._config(blobs, repository, digest) if digest else None
         listed, _ = content.referrers(self.session, repository, found.digest)
         notes = notes_of(listed)
         return StoredImage(name, found.data, config or b"", blobs, found.digest, notes=notes)
@@ -135,6 +136,15 @@ class Repositories:
                 if digest:
                     found[digest] = (*found.get(digest, ()), tag)
         return found
+
+    def _config(self, blobs: RegistryBlobs, repository: str, digest: Digest) -> bytes | None:
+        if not self.anew:
+            return content.document(self.session, repository, digest)
+        try:
+            with blobs.open(digest) as file:
+                return blobs_.document(file, f"{self.session.host}/{repository}")
+        except KeyError:
+            return None
 
     def _tags(self, image: str) -> tuple[str, ...]:
         tags = [tag for tag in content.tags(self.session, self.prefix + image) or () if not _OF_ANOTHER.fullmatch(tag)]
@@ -182,7 +192,7 @@ def notes_of(listed: Iterable[Referrer]) -> Mapping[str, Any]:
     """What annotations of an image's entry in a layout say, from what refers to it; the first of a kind counts."""
     found: dict[str, str] = {}
     for one in listed:
-        if {LOCK, *ATTESTED} & one.annotations.keys():
+        if {LOCK, VEX, *ATTESTED} & one.annotations.keys():
             found = {**one.annotations, **found}
     return found
 

@@ -9,57 +9,26 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from threading import Lock as Mutex
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from builder.errors import ImageError, IntegrityError, RegistryError
 from builder.formats import oci
 from builder.model.digest import Digest
-from builder.model.image import Image
 from builder.registry import content, uploads
 from builder.registry.session import Session
 from builder.registry.uploads import Bytes
 from builder.report import Reporter
-from builder.transports import naming, oci_layout
+from builder.transports import attaching, naming
+from builder.transports.parcels import Parcel
+from builder.transports.sealing import Seals
+from builder.trust.cosign import Signer
 from dsl.errors import ImgbuildError
 
-ARTIFACTS = {
-    oci_layout.LOCK: "application/vnd.imgbuild.lock.v1+yaml",
-    oci_layout.PROVENANCE: "application/vnd.in-toto+json",
-    oci_layout.SPDX: "application/spdx+json",
-    oci_layout.CYCLONEDX: "application/vnd.cyclonedx+json",
-}
-"""What lies beside an image in a layout → its type as an artifact that refers to the image (image-spec, manifest.md)."""
-_EMPTY, _EMPTY_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
 _VERSION = "org.opencontainers.image.version"
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """An image to be sent, and what it is called there.
-
-    Attributes:
-        place: where it lies, for messages: ``oci:out:nova-api:31.0.0-r4``.
-        repository: ``openstack/nova-api``.
-        fixed: its tag never gets another content.
-        floating: tags that move to it, if they do not name something newer.
-        beside: what is to refer to it, by the annotations that name such things in layouts.
-        notes: annotations of what refers to it: what a layout says of the image.
-        withdrawn: tags of releases of the image that nobody is to use: a floating tag leaves them, backwards too.
-    """
-
-    image: Image
-    place: str
-    repository: str
-    tag: str
-    fixed: bool = True
-    floating: tuple[str, ...] = ()
-    beside: Mapping[str, bytes] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
-    withdrawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +43,8 @@ class Sent:
         bytes: sent, of layers and config.
         tags: that have moved to it, its own included.
         attached: what refers to it since now.
+        signed: ``new``, ``there``, or nothing if nobody signs.
+        attested: what is attested of it since now.
     """
 
     reference: str
@@ -85,6 +56,8 @@ class Sent:
     bytes: int = 0
     tags: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
+    signed: str = ""
+    attested: tuple[str, ...] = ()
     error: ImgbuildError | None = None
 
 
@@ -109,15 +82,17 @@ class _Delivered:
 
 
 def send(
-    parcels: Sequence[Parcel], session: Session, reporter: Reporter, jobs: int = 4, *, dry_run: bool = False
-) -> tuple[Sent, ...]:
+    parcels: Sequence[Parcel], session: Session, reporter: Reporter, jobs: int = 4, *, dry_run: bool = False,
+    signer: Signer | None = None,
+) -> tuple[Sent, ...]:  # fmt: skip
     """Send images; one that fails keeps none of the others from coming.
 
     Args:
         jobs: how much at once.
         dry_run: only say what would be sent.
+        signer: who signs them, and attests what lies beside them, before any tag names them.
     """
-    shipment = _Shipment(session, reporter, dry_run=dry_run)
+    shipment = _Shipment(session, reporter, signer, dry_run=dry_run)
     pool, patient = ThreadPoolExecutor(jobs), True
     try:
         return shipment.send(parcels, pool)
@@ -131,8 +106,8 @@ def send(
 
 
 class _Shipment:
-    def __init__(self, session: Session, reporter: Reporter, *, dry_run: bool) -> None:
-        self._session, self._reporter, self._dry = session, reporter, dry_run
+    def __init__(self, session: Session, reporter: Reporter, signer: Signer | None, *, dry_run: bool) -> None:
+        self._session, self._reporter, self._signer, self._dry = session, reporter, signer, dry_run
         self._mutex = Mutex()
         self._done = self._total = 0
 
@@ -227,19 +202,23 @@ class _Shipment:
         )  # fmt: skip
         if not self._dry and not state.there:
             self._write(parcel)
-        attached = self._attach(parcel, new=not state.there)
+        seals = Seals(self._session, parcel.repository, parcel.image.digest, self._signer)
+        attached = attaching.attach(self._session, parcel, seals, new=not state.there, dry_run=self._dry)
+        attested = seals.attest(attached.told, parcel.attestations, dry_run=self._dry)
+        signed = seals.sign(parcel.signatures, dry_run=self._dry)
         tags: list[str] = []
         if not state.there:
             tags.append(parcel.tag)
             if not self._dry:
                 self._require_unnamed(parcel)
                 self._tag(parcel, parcel.tag)
-        return replace(sent, tags=(*tags, *self._float(parcel)), attached=attached)
+        moved = (*tags, *self._float(parcel))
+        return replace(sent, tags=moved, attached=attached.new, signed=signed, attested=attested)
 
     def _write(self, parcel: Parcel) -> None:
         image = parcel.image
         try:
-            uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, media_type(image))
+            uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, parcel.media_type)
         except RegistryError as error:
             if not uploads.MISSING & set(error.codes):
                 raise
@@ -248,7 +227,7 @@ class _Shipment:
             for blob in _blobs(parcel):
                 if not content.has_blob(self._session, parcel.repository, blob.digest):
                     uploads.send(self._session, parcel.repository, blob)
-            uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, media_type(image))
+            uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, parcel.media_type)
 
     def _require_unnamed(self, parcel: Parcel) -> None:
         """Somebody else may have published meanwhile."""
@@ -257,9 +236,7 @@ class _Shipment:
             raise _other(self._session, parcel, found)
 
     def _tag(self, parcel: Parcel, tag: str) -> None:
-        uploads.put_manifest(
-            self._session, parcel.repository, tag, parcel.image.manifest, media_type(parcel.image)
-        )  # fmt: skip
+        uploads.put_manifest(self._session, parcel.repository, tag, parcel.image.manifest, parcel.media_type)
 
     def _float(self, parcel: Parcel) -> tuple[str, ...]:
         """Move tags, forwards only, but for those of a release that was withdrawn."""
@@ -296,78 +273,11 @@ class _Shipment:
         except (ValueError, AttributeError, TypeError, IntegrityError):
             return ""
 
-    def _attach(self, parcel: Parcel, *, new: bool) -> tuple[str, ...]:
-        """Let what lies beside an image refer to it; what does so already, of the same kind, stays alone."""
-        kinds = [note for note in parcel.beside if note in ARTIFACTS]
-        if not kinds:
-            return ()
-        if self._dry and new:
-            return tuple(kinds)
-        listed, _ = content.referrers(self._session, parcel.repository, parcel.image.digest)
-        have = {note for one in listed for note in one.annotations}
-        missing = tuple(note for note in kinds if note not in have)
-        if self._dry or not missing:
-            return missing
-        subject = {
-            "mediaType": media_type(parcel.image),
-            "digest": parcel.image.digest,
-            "size": len(parcel.image.manifest),
-        }
-        unlisted = {}
-        self._put(parcel, _EMPTY)
-        for note in missing:
-            descriptor, data = _artifact(parcel, note, subject)
-            self._put(parcel, parcel.beside[note])
-            answer = uploads.put_manifest(
-                self._session, parcel.repository, descriptor["digest"], data, oci.MANIFEST
-            )  # fmt: skip
-            if "OCI-Subject" not in answer.headers:
-                unlisted[descriptor["digest"]] = descriptor
-        if unlisted:
-            uploads.attach(self._session, parcel.repository, subject, unlisted)
-        return missing
-
-    def _put(self, parcel: Parcel, data: bytes) -> None:
-        blob = Bytes(Digest.of(data), len(data), lambda: io.BytesIO(data), parcel.place)
-        if not content.has_blob(self._session, parcel.repository, blob.digest):
-            uploads.send(self._session, parcel.repository, blob)
-
     def _tell(self, count: int) -> None:
         with self._mutex:
             self._done += count
             if not self._dry and count:
                 self._reporter.progress("upload", self._done, self._total, "B")
-
-
-def media_type(image: Image) -> str:
-    """What a manifest says that it is ("Pushing Manifests")."""
-    try:
-        return str(oci.parse(image.manifest).get("mediaType") or oci.MANIFEST)
-    except (ValueError, AttributeError):
-        return oci.MANIFEST
-
-
-def _artifact(parcel: Parcel, note: str, subject: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The manifest of something that refers to an image, and its descriptor (image-spec, "Guidelines for Artifact Usage")."""
-    data, kind = parcel.beside[note], ARTIFACTS[note]
-    digest = Digest.of(data)
-    notes = {**(parcel.notes if note == oci_layout.LOCK else {}), note: digest}
-    manifest = oci.dump(
-        {
-            "schemaVersion": 2,
-            "mediaType": oci.MANIFEST,
-            "artifactType": kind,
-            "config": {"mediaType": _EMPTY_TYPE, "digest": Digest.of(_EMPTY), "size": len(_EMPTY)},
-            "layers": [{"mediaType": kind, "digest": digest, "size": len(data)}],
-            "subject": subject,
-            "annotations": notes,
-        }
-    )
-    descriptor = {
-        "mediaType": oci.MANIFEST, "digest": Digest.of(manifest), "size": len(manifest), "artifactType": kind,
-        "annotations": notes,
-    }  # fmt: skip
-    return descriptor, manifest
 
 
 def _blobs(parcel: Parcel) -> tuple[Bytes, ...]:

@@ -27,7 +27,8 @@ from builder.registry.session import Session
 from builder.report import Reporter, Silent
 from builder.tools.store import Store
 from builder.transports import oci_layout, shipping
-from builder.transports.shipping import Parcel, Sent
+from builder.transports.parcels import Parcel
+from builder.transports.shipping import Sent
 from tests.conftest import SEED
 from tests.kit.faulty_proxy import Fault, FaultyProxy, Tokens
 from tests.kit.http_server import HttpServer

@@ -211,6 +211,9 @@ def _handler(owner: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                 if fault.spoil and body:
                     body = bytes([body[0] ^ 1]) + body[1:]
                 more = self._subject(bytes(sent)) if answer.status == 201 and sent else {}
+                if self.command == "DELETE" and owner.referrers is not None:
+                    digest = self.path.rpartition("/")[2]
+                    owner.referrers = [one for one in owner.referrers if one["digest"] != digest]
                 self._answer(answer.status, {**dict(answer.getheaders()), **more}, body, fault.cut)
 
         def _subject(self, manifest: bytes) -> dict[str, str]:

@@ -206,3 +206,59 @@ def test_only_keys_of_the_specification_are_written() -> None:
     assert text.keys() == {"@context", "@id", "author", "timestamp", "version", "tooling", "statements"}
     allowed = {"vulnerability", "timestamp", "products", "status", "status_notes", "justification", "impact_statement"}
     assert text["statements"][0].keys() <= allowed
+
+
+def of_image(*rows: Any, day: str = "2026-11-26") -> list[dict[str, Any]]:
+    names = frozenset({"openssl", "libssl3t64", "app"})
+    found = vex.of_image(document(*rows), "nova-api", "31.0.0-r3", "pkg:oci/nova-api@sha256%3Aab", names, day)
+    if found is None:
+        return []
+    assert found == vex.of_image(document(*rows), "nova-api", "31.0.0-r3", "pkg:oci/nova-api@sha256%3Aab", names, day)
+    said = json.loads(found)
+    assert vex.is_vex(said)
+    assert vex.parse("x", said)[1] == ()
+    statements: list[dict[str, Any]] = said["statements"]
+    return statements
+
+
+@pytest.mark.parametrize(
+    ("products", "within"),
+    [
+        ([{"@id": "pkg:deb/debian/openssl?arch=source"}], ["pkg:deb/debian/openssl?arch=source"]),
+        (
+            [{"@id": "pkg:deb/debian/libssl3t64"}, {"@id": "pkg:deb/debian/other"}, {"@id": "pkg:deb/debian/app"}],
+            ["pkg:deb/debian/app", "pkg:deb/debian/libssl3t64"],
+        ),
+        ([{"@id": "pkg:oci/nova-api"}], []),
+        ([{"@id": "pkg:oci/nova-api?tag=31.0.0-r3"}], []),
+        (
+            [{"@id": "pkg:oci/nova-api", "subcomponents": [{"@id": "pkg:deb/debian/openssl?arch=source"}]}],
+            ["pkg:deb/debian/openssl?arch=source"],
+        ),
+    ],
+)
+def test_what_is_decided_is_told_of_an_image(products: list[dict[str, Any]], within: list[str]) -> None:
+    (found,) = of_image(row(products=products))
+    assert found["status"] == "not_affected"
+    product = {"@id": "pkg:oci/nova-api@sha256%3Aab", "identifiers": {"purl": "pkg:oci/nova-api@sha256%3Aab"}}
+    assert found["products"] == [product | ({"subcomponents": [{"@id": one} for one in within]} if within else {})]
+
+
+@pytest.mark.parametrize(
+    "products",
+    [
+        [{"@id": "pkg:deb/debian/other?arch=source"}],
+        [{"@id": "pkg:oci/keystone"}],
+        [{"@id": "pkg:oci/nova-api?tag=31.0.0-r2"}],
+        [{"@id": "pkg:oci/nova-api", "subcomponents": [{"@id": "pkg:deb/debian/other"}]}],
+        [{"@id": "pkg:oci/keystone", "subcomponents": [{"@id": "pkg:deb/debian/openssl?arch=source"}]}],
+    ],
+)
+def test_what_is_decided_of_others_is_not_told_of_an_image(products: list[dict[str, Any]]) -> None:
+    assert of_image(row(products=products)) == []
+
+
+def test_what_is_over_is_not_told_of_an_image() -> None:
+    told = row(status_notes="decided by A <a@b>; valid until 2026-12-31")
+    assert len(of_image(told, day="2026-12-31")) == 1
+    assert of_image(told, day="2027-01-01") == []

@@ -1,0 +1,1 @@
+"""Who vouches for an image: keys, and what they sign, in cosign's forms."""
