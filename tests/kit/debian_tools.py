@@ -24,7 +24,7 @@ version: "1"
 images:
   tools:
     summary: all of them
-    extends: debian-13 ^1.0
+    extends: {layer} ^1.0
     packages: {{apt: [{names}]}}
     run: {{command: [none], user: www-data}}
 """
@@ -59,13 +59,17 @@ class Tools:
         )
 
 
-def tools(folder: Path, names: Sequence[str]) -> Tools:
-    """Packages of Debian 13, with what they need, unpacked and not configured."""
+def tools(folder: Path, names: Sequence[str], layer: str = "debian-13") -> Tools:
+    """Packages of a release of Debian, with what they need, unpacked and not configured.
+
+    Args:
+        layer: the definition that says of which.
+    """
     site = project(
         folder / "site",
         {
             "imgbuild.yaml": "dsl: 1\nworkspace: tools\n",
-            "repos/tools/component.yaml": _COMPONENT.format(names=", ".join(names)),
+            "repos/tools/component.yaml": _COMPONENT.format(names=", ".join(names), layer=layer),
         },
     )
     cache = folder / "cache"
