@@ -27,6 +27,8 @@ _TYPES: dict[str, bytes] = {
     "fifo": tarfile.FIFOTYPE,
 }
 _PIECE = 1 << 18
+_MOST, _LARGEST = 8**7, 8**11
+"""What the fields of ustar for ids, and for sizes and times, do not hold any more."""
 END = b"\0" * (2 * tarfile.BLOCKSIZE)
 """What follows the last entry."""
 
@@ -144,6 +146,34 @@ def member(entry: Entry, data: BinaryIO | bytes | None = None) -> Iterator[bytes
 
 
 def _header(entry: Entry) -> bytes:
+    return _plain_header(entry) or _any_header(entry)
+
+
+def _plain_header(entry: Entry) -> bytes | None:
+    """A header of an entry that needs no more than ustar has, as nearly all are; else None.
+
+    What `_any_header` gives, in a third of its time: there is one for each file of each layer.
+    """
+    name = entry.path + ("/" if entry.type == "folder" else "")
+    target = entry.target if entry.type in ("link", "hardlink") else ""
+    if (
+        entry.xattrs
+        or not (name.isascii() and target.isascii())
+        or max(len(name), len(target)) > tarfile.LENGTH_NAME
+        or not (0 <= entry.mtime < _LARGEST and entry.size < _LARGEST)
+        or not (entry.uid < _MOST and entry.gid < _MOST)
+    ):
+        return None
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        entry.mode & 0o7777, entry.uid, entry.gid, entry.size if entry.type == "file" else 0, entry.mtime,
+    )  # fmt: skip
+    begin = name.encode().ljust(tarfile.LENGTH_NAME, b"\0") + numbers
+    end = _TYPES[entry.type] + target.encode().ljust(tarfile.LENGTH_NAME, b"\0") + tarfile.POSIX_MAGIC
+    # The sum counts its own eight bytes as spaces (POSIX.1-2017, pax, "ustar Interchange Format").
+    return (begin + b"%06o\0 " % (sum(begin) + sum(end) + 8 * 32) + end).ljust(tarfile.BLOCKSIZE, b"\0")
+
+
+def _any_header(entry: Entry) -> bytes:
     info = tarfile.TarInfo(entry.path + ("/" if entry.type == "folder" else ""))
     info.type = _TYPES[entry.type]
     info.mode = entry.mode

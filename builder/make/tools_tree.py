@@ -56,6 +56,15 @@ _EXECUTABLES = {
     "usr/bin/py3clean": _NOTHING,
 }
 
+_IDLE = (
+    "usr/bin/deb-systemd-helper",
+    "usr/bin/deb-systemd-invoke",
+    "usr/bin/systemd-hwdb",
+    "usr/sbin/update-rc.d",
+    "usr/sbin/invoke-rc.d",
+)
+"""Programs of which nothing is kept: ``left_behind`` says why. They take a fifth of the time of configuring."""
+
 
 def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | None) -> dict[str, str]:
     """Make the tree.
@@ -71,6 +80,9 @@ def make_tools(folder: Path, plan: StateLayerPlan, below: Lowers, clock: Path | 
     folder.mkdir(mode=0o755)
     for path, text in _EXECUTABLES.items():
         _write(folder, path, text, 0o755)
+    for path in _IDLE:
+        if below.find(path):
+            _write(folder, path, _NOTHING, 0o755)
     _write(folder, "etc/hosts", HOSTS, 0o644)
     python = below.find("usr/lib/python3")
     for parent in {tree / "usr/lib" for tree in below.trees} if python else set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import MakeError
-from builder.formats import deb, lockfile, places
-from builder.formats.tar import Entry, layer_writer
+from builder.formats import deb, lockfile, places, tar
+from builder.formats.tar import Entry, EntryType, layer_writer
 from builder.model.digest import Digest
 from builder.model.lock import Grouping, Lock, LockedPackage, LockedSource, LockedUser, LockFile, Revision
 from builder.tools.store import Store
@@ -35,6 +36,31 @@ def test_a_layer_is_a_function_of_its_entries(tmp_path: Path, compression: str) 
             writer.add(Entry("etc/\U0001f600", "link", 0o777, target="y"))
         layers.append(writer.layer)
     assert layers[0] == layers[1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_quick_way_to_a_header_gives_the_same_bytes(seed: int) -> None:
+    chance = random.Random(seed)
+    quick = 0
+    for _ in range(100):
+        kind: EntryType = chance.choice(["file", "folder", "link", "hardlink", "fifo"])
+        entry = Entry(
+            "/".join(
+                "".join(chance.choices("abc.-_+~é", [9] * 8 + [0.2], k=7)) for _ in range(chance.randrange(1, 16))
+            ),
+            kind,
+            chance.choice([0o644, 0o4755, 0o1777, 0]),
+            chance.choice([0, 42436, 8**7 - 1, 8**7]),
+            chance.choice([0, 7, 8**7]),
+            chance.choice([0, 1735689600, 8**11 - 1, 8**11, -1]),
+            chance.choice([0, 5, 8**11 - 1, 8**11]) if kind == "file" else 0,
+            "x/" * chance.randrange(1, 60) if "link" in kind else "",
+            chance.choice([(), (), (("user.a", b"1"),)]),
+        )
+        found = tar._plain_header(entry)
+        quick += found is not None
+        assert found in (None, tar._any_header(entry))
+    assert quick
 
 
 def write_unsorted(store: Store) -> None:

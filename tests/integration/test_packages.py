@@ -86,3 +86,18 @@ def test_debconf_questions(site: Site) -> None:
     assert (root / "etc/app.conf").read_text() == "name=World\nloud=false\n"
     assert "Value: World" in (root / "var/cache/debconf/config.dat").read_text()
     assert site.build(out="again", cache=site.empty_cache()) == first
+
+
+def test_what_would_leave_nothing_is_not_run(site: Site) -> None:
+    """Of what enables units nothing is kept, so that its program stands still while configuring; in the image it is there."""
+    site.repo.add("helpers", files={"usr/bin/deb-systemd-helper": "#!/bin/sh\ntouch /etc/called\n"})
+    site.repo.add(
+        "app", "2", files=PROGRAM, depends="helpers",
+        postinst="#!/bin/sh\nset -e\n[ -x /usr/bin/deb-systemd-helper ]\ndeb-systemd-helper enable app.service\n",
+    )  # fmt: skip
+    site.repo.publish()
+    site.works("lock", "app", "--update")
+    site.build()
+    root = site.unpack()
+    assert not (root / "etc/called").exists()
+    assert "touch" in (root / "usr/bin/deb-systemd-helper").read_text()
