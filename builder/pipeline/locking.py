@@ -287,6 +287,9 @@ def _locked(
         made = replace(made, users=before.users, groups=before.groups)
         # Newer dates of the indexes alone are no reason to write.
         return before if replace(made, sources=before.sources, built=before.built, text=before.text) == before else made
+    if before is not None:
+        # Layers that are the same still turn out to be what they were, and a report tells what is new by that.
+        made = replace(made, built=before.built)
     return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None)
 
 
