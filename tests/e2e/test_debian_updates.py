@@ -152,6 +152,8 @@ def test_openssl_alone(story: Story) -> None:
         # A state only where configuring gave something new; here it gives none.
         assert sorted(new) in (["package", "records"], ["package", "package", "records"]), name
         assert len(now) == len(was[name])
+    told = {layer["layer"].partition(" ")[0] for image in found.json["images"] for layer in image["layers"]}
+    assert told == {"package", "records"}
     report = (story.folder / "openssl.md").read_text()
     assert all(name in report for name in SERVICES[story.debian])
 

@@ -110,6 +110,15 @@ def test_a_fix_replaces_one_layer_and_the_records(day0: Site) -> None:
     assert site.works("lock", "--all", "--check").code == 0
 
 
+def test_what_is_new_is_told_by_a_lock_that_was_written_meanwhile(day0: Site) -> None:
+    """As where a source is added before its fixes are taken over: nothing moves, and the lock is another text."""
+    site = day0
+    site.edit("layers/middle/layer.yaml", "version: 1.0.0", "version: 1.1.0")
+    site.works("lock", "--all")
+    (image,) = site.works("security", "update", "--json").json["images"]
+    assert [layer["layer"].partition(" ")[0] for layer in image["layers"]] == ["package", "records"]
+
+
 def test_one_fix_of_several(day0: Site) -> None:
     site = day0
     (site.folder / "tracker.json").write_text(tracker(("lib", "CVE-2026-1", "1.1"), ("other", "CVE-2026-2", "2")))
