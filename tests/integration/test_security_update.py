@@ -113,7 +113,8 @@ def test_a_fix_replaces_one_layer_and_the_records(day0: Site) -> None:
 def test_what_is_new_is_told_by_a_lock_that_was_written_meanwhile(day0: Site) -> None:
     """As where a source is added before its fixes are taken over: nothing moves, and the lock is another text."""
     site = day0
-    site.edit("layers/middle/layer.yaml", "version: 1.0.0", "version: 1.1.0")
+    more = "  more: {apt: http://deb.debian.org/tiny, suites: [security], keyring: key.gpg}\n"
+    site.edit("layers/tiny/layer.yaml", "sources:\n", f"sources:\n{more}")
     site.works("lock", "--all")
     (image,) = site.works("security", "update", "--json").json["images"]
     assert [layer["layer"].partition(" ")[0] for layer in image["layers"]] == ["package", "records"]
