@@ -25,6 +25,8 @@ from dsl.catalog import Catalog, Definition
 from dsl.errors import ImgbuildError
 
 _STATE = "state of "
+_SHOWN = 8
+"""How many files of a state a report names."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -389,7 +391,8 @@ def markdown(found: Update) -> str:
     if found.moved:
         lines += ["", "| definition | package | old | new |", "|---|---|---|---|"]
         lines += ["| " + " | ".join(row) + " |" for row in found.moved]
-    lines += [f"- {name} {version} came along in {where}" for where, name, version in found.pulled_in]
+    if found.pulled_in:
+        lines += ["", *(f"- {name} {version} came along in {where}" for where, name, version in found.pulled_in)]
     if found.images:
         lines += ["", "| image | release | new layers | their bytes | kept |", "|---|---|---|--:|--:|"]
         for one in found.images:
@@ -398,7 +401,7 @@ def markdown(found: Update) -> str:
             lines.append(f"| {one.name} | {one.before} → {one.after} | {names} | {count:,} | {one.kept} |")
         distinct = {layer for one in found.images for layer in one.layers}
         changed = sorted({layer for layer in distinct if layer.files})
-        lines += [f"- {layer.name} is another in {', '.join(layer.files)}" for layer in changed]
+        lines += ["", *(f"- {layer.name} is another in {_shown(layer.files)}" for layer in changed)] if changed else []
         lines += ["", f"Bytes of new layers, each once: {sum(layer.size or 0 for layer in distinct):,}."]
     if found.held:
         lines += ["", "Held by decision:", "", *(f"- {why}" for why in found.held.values())]
@@ -406,3 +409,9 @@ def markdown(found: Update) -> str:
         lines += ["", "Not possible now:", ""]
         lines += [f"- {name}: {' '.join(why.split())}" for name, why in found.failed.items()]
     return "\n".join(lines) + "\n"
+
+
+def _shown(files: tuple[str, ...]) -> str:
+    """Some files; `--json` has all."""
+    more = len(files) - _SHOWN
+    return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
