@@ -26,15 +26,17 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave one of the sampled tests of each module in the short run."""
-    sampled: dict[str, list[pytest.Item]] = {}
+    """Leave some of the sampled tests of each module in the short run: one, or as many as its mark says (`sampled(7)`)."""
+    sampled: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("sampled"):
-            sampled.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    for found in sampled.values():
-        chosen = random.Random(SEED).choice(found)
+        mark = item.get_closest_marker("sampled")
+        if mark and not item.get_closest_marker("full"):
+            count = mark.args[0] if mark.args else 1
+            sampled.setdefault((item.nodeid.partition("::")[0], count), []).append(item)
+    for (_, count), found in sampled.items():
+        chosen = random.Random(SEED).sample(found, min(count, len(found)))
         for item in found:
-            if item is not chosen:
+            if item not in chosen:
                 item.add_marker(pytest.mark.full)
 
 

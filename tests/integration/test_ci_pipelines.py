@@ -20,7 +20,7 @@ from tests.kit.project import IMGBUILD, ROOT, environment
 from tests.kit.registry import Registry, registry
 from tests.kit.repositories import Repository
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 EXAMPLES = ROOT / "examples/ci"
 Scripts = tuple[str, str]
 """What runs for a change, and for what is merged."""

@@ -17,7 +17,7 @@ from tests.kit.distribution import Site
 from tests.kit.http_server import Fault, HttpServer
 from tests.kit.project import running
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
 
 

@@ -12,7 +12,7 @@ from tests.integration.test_publish import SECOND
 from tests.kit.distribution import Site
 from tests.kit.registry import Registry, registry
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.kit.distribution import Site
 from tests.kit.project import environment
 from tests.kit.registry import Registry, registry
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
 
 
 @pytest.fixture

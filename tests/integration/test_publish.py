@@ -21,7 +21,7 @@ from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.project import ROOT, Run, environment, running
 from tests.kit.registry import PASSWORD, USER, Registry, registry
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(9)]
 SECOND = """\
 dsl: 1
 component: second

@@ -11,7 +11,7 @@ from builder.formats import lockfile
 from tests.kit.distribution import Site
 from tests.kit.project import project
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
 
 MIDDLE = """\
 dsl: 1

@@ -18,7 +18,7 @@ from tests.kit import repositories
 from tests.kit.distribution import Site
 from tests.kit.project import Running, mounts_with, running
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(3)]
 __all__ = ["day0"]
 
 UPDATE = ("security", "update", "--json")

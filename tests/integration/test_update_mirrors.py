@@ -16,7 +16,7 @@ from tests.kit.distribution import Site
 from tests.kit.http_server import HttpServer
 from tests.kit.registry import registry
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(3)]
 __all__ = ["day0"]
 
 LOCKS = ("layers/tiny/lock.yaml", "layers/middle/lock.yaml", "repos/app/lock.yaml", "repos/second/lock.yaml")

@@ -20,7 +20,7 @@ from tests.kit.distribution import APP, Site
 from tests.kit.project import mounts_with, project, running
 from tests.kit.repositories import Repository
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
 __all__ = ["day0"]
 
 NAME = "imgbuild/security-updates"
