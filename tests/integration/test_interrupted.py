@@ -15,7 +15,7 @@ from tests.kit.distribution import Site
 from tests.kit.http_server import Fault, HttpServer
 from tests.kit.project import Running, mounts_with, running
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
 SLOW = "#!/bin/sh\nsleep 2\n"

@@ -11,7 +11,7 @@ import pytest
 from builder.formats import lockfile
 from tests.kit.distribution import APP, Site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
 PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
 
 

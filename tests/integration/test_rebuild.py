@@ -12,7 +12,7 @@ from builder.model.digest import Digest
 from builder.transports import oci_layout
 from tests.kit.distribution import Site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 
 
 def swap_config(folder: Path) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.integration.test_record import commit, git
 from tests.kit.distribution import Site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}

@@ -10,7 +10,7 @@ import pytest
 from tests.kit.distribution import Site
 from tests.kit.http_server import HttpServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
 
 
 def tracker(fixed: str = "2", status: str = "resolved", **more: Any) -> str:

@@ -14,7 +14,7 @@ from builder.transports import oci_layout
 from tests.kit.distribution import Distribution, Site
 from tests.kit.wheels import Index, wheel
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(7)]
 
 WEB = """\
 dsl: 1

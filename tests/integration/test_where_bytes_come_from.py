@@ -12,7 +12,7 @@ from builder.model.lock import LockedPackage
 from tests.kit.distribution import Site
 from tests.kit.http_server import HttpServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
 SOURCE = "apt: http://deb.debian.org/tiny"
 SECOND = "apt: http://deb.debian.org/tiny, suites: [stable], keyring: key.gpg"
 
