@@ -36,12 +36,12 @@ def command(common: Common, sources: tuple[str, ...], target: str, jobs: int) ->
       imgbuild copy nova-api keystone oci-archive:'{image}.tar'
       imgbuild copy oci:out:web rootfs:/var/lib/machines/web
     """
-    from builder.pipeline import building, copying
+    from builder.pipeline import copying
     from builder.pipeline.edges import Edges
 
     edges = Edges(common.store(), common.reporter(), jobs)
     catalog = common.catalog()
-    copied = copying.copy(catalog, sources, target, edges, building.offered(catalog))
+    copied = copying.copy(catalog, sources, target, edges)
     print_copied(common, copied)
     return 0
 

@@ -26,11 +26,11 @@ def command(common: Common, targets: tuple[str, ...], registry: str, destination
       imgbuild pull nova/nova-api --to podman:
       imgbuild pull --registry registry.example:5000/openstack
     """
-    from builder.pipeline import building, copying
+    from builder.pipeline import copying
     from builder.pipeline.edges import Edges
 
     catalog = common.catalog()
     edges = Edges(common.store(), common.reporter(), jobs)
     sources = copying.released(catalog, targets, registry)
-    print_copied(common, copying.copy(catalog, sources, destination, edges, building.offered(catalog)))
+    print_copied(common, copying.copy(catalog, sources, destination, edges))
     return 0

@@ -9,19 +9,16 @@ from typing import Any
 
 from builder import transports
 from builder.errors import UsageError
-from builder.formats import oci
 from builder.model.digest import Digest
 from builder.model.image import Image, StoredImage
 from builder.model.release import moment
-from builder.pipeline import locking, published, recording, selection
+from builder.pipeline import building, locking, published, recording, selection, workspace
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.transports import Named, naming, shipping
-from builder.transports.aci import Site
 from builder.transports.evidence import ARTIFACTS, Evidence
-from builder.transports.oci_layout import SEALED
 from builder.transports.parcels import Parcel
 from builder.transports.registry import RELEASE
 from builder.trust import cosign
@@ -48,14 +45,13 @@ class Copied:
         return {"source": self.source, "target": self.target, "digest": self.digest or None}
 
 
-def copy(catalog: Catalog, sources: Iterable[str], target: str, edges: Edges, offered: Site) -> tuple[Copied, ...]:
+def copy(catalog: Catalog, sources: Iterable[str], target: str, edges: Edges) -> tuple[Copied, ...]:
     """Copy images.
 
     Args:
         catalog: what comes into a registry is recorded, if it is an image of its own.
         sources: each an image, the newest that fits; or a place without a name, for the newest release of each image there.
         target: a way out, as `imgbuild build --to` has it, or ``registry:HOST[:PORT][/PREFIX]``.
-        offered: by whom, of App Container images.
 
     Raises:
         UsageError: there is no such image, or it cannot be written there.
@@ -66,7 +62,7 @@ def copy(catalog: Catalog, sources: Iterable[str], target: str, edges: Edges, of
     kind, colon, rest = target.partition(":")
     if kind == transports.REGISTRY and colon:
         return tuple(_send(catalog, found, rest, edges))
-    way = transports.parse_target(target, offered)
+    way = transports.parse_target(target, building.offered(catalog))
     transports.require((way,), [naming.split(naming.tagged(stored.name))[0] for stored in found], edges.store)
     return tuple(_write(found, way, edges))
 
@@ -82,9 +78,7 @@ def released(catalog: Catalog, targets: Iterable[str], registry: str) -> tuple[s
         UsageError: there is no such target, it has no release, or no registry is named.
         ImgbuildError: a lock cannot be read.
     """
-    where = registry or catalog.workspace.registry
-    if not where:
-        raise UsageError("no registry is named", "say --registry HOST[:PORT][/PREFIX], or `registry:` in imgbuild.yaml")
+    where = workspace.registry(catalog, registry)
     address.prefix(where)
     images = selection.images(catalog, targets)
     revisions = locking.revisions(catalog, images)
@@ -116,7 +110,7 @@ def _write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -
         beside = _evidence(stored, edges)
         seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
         kept = {kind: given for kind, given in seals.items() if given}
-        named = Named(name, reference, dict(_notes(stored)), dict(_beside(stored)), kept)
+        named = Named(name, reference, published.notes(stored.notes), dict(_beside(stored)), kept)
         transports.write(image, way, named, edges.store, edges.reporter)
         yield Copied(stored.name, str(way.of(name)), image.digest if stored.kept else "")
 
@@ -132,7 +126,7 @@ def _send(catalog: Catalog, found: Iterable[StoredImage], where: str, edges: Edg
         parcels.append(
             Parcel(
                 image, stored.name, to.repository(name), tag, bool(RELEASE.fullmatch(tag)) and not tag.endswith("-dev"),
-                beside=dict(_beside(stored)), notes={**dict(_notes(stored)), **now}, signatures=beside.signatures,
+                beside=dict(_beside(stored)), notes={**published.notes(stored.notes), **now}, signatures=beside.signatures,
                 attestations=beside.attestations,
             )
         )  # fmt: skip
@@ -165,13 +159,6 @@ def _evidence(stored: StoredImage, edges: Edges) -> Evidence:
     for problem in found.broken:
         edges.reporter.warn(f"{stored.name}: {problem.where}: {problem.message}")
     return found
-
-
-def _notes(stored: StoredImage) -> Iterator[tuple[str, str]]:
-    for key, value in stored.notes.items():
-        elsewhere = (*ARTIFACTS, *SEALED.values(), oci.REF_NAME, published.TIME)
-        if key.startswith("org.imgbuild.") and key not in elsewhere:
-            yield key, value
 
 
 def _beside(stored: StoredImage) -> Iterator[tuple[str, bytes]]:

@@ -196,7 +196,7 @@ def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen) -> Ite
         UsageError: a place has no images.
         ImageError: one is damaged, or has no lock beside it.
     """
-    for releases in _images(places, store).values():
+    for releases in series(places, store).values():
         since = ""
         for stored in releases:
             held = tuple(_held(wish, stored))
@@ -248,13 +248,18 @@ class Chosen:
         )
 
 
-def _images(places: Sequence[str], store: Store) -> Mapping[tuple[str, str], tuple[StoredImage, ...]]:
-    """The releases of each image in each stream, oldest first."""
+def series(places: Sequence[str], store: Store) -> Mapping[tuple[str, str], tuple[StoredImage, ...]]:
+    """The releases of some places, by image and stream, each oldest first.
+
+    Raises:
+        UsageError: a place has no images.
+        ImageError: one is damaged.
+    """
     found: dict[tuple[str, str], list[StoredImage]] = {}
     for place in places:
         for stored in transports.read_releases(place, store):
             tagged = naming.tagged(stored.name)
-            found.setdefault((tagged.rpartition(":")[0], naming.stream(tagged)), []).append(stored)
+            found.setdefault(naming.series(tagged), []).append(stored)
     return {
         name: tuple(sorted(all_, key=lambda one: naming.age(naming.tagged(one.name))))
         for name, all_ in sorted(found.items())

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from builder import transports
 from builder.errors import UsageError
 from builder.model.digest import Digest
-from builder.model.image import StoredImage
-from builder.pipeline import locking
+from builder.pipeline import finding, locking
 from builder.pipeline.edges import Edges
 from builder.pipeline.finding import Chosen
 from builder.registry import removal
@@ -76,15 +74,10 @@ def plan(catalog: Catalog, place: str, keep: int, running: Chosen, edges: Edges)
         raise UsageError(
             f"{place!r}: releases are kept in layouts and registries", "say oci:DIR or registry:HOST/PREFIX/"
         )
-    releases: dict[tuple[str, str], list[StoredImage]] = {}
-    for stored in transports.read_releases(place, edges.store):
-        reference = naming.tagged(stored.name)
-        releases.setdefault((naming.split(reference)[0], naming.stream(reference)), []).append(stored)
     current = frozenset(_current(catalog))
     verdicts: list[Verdict] = []
     sizes: dict[bool, dict[Digest, int]] = {True: {}, False: {}}
-    for (image_name, _), mine in sorted(releases.items()):
-        mine.sort(key=lambda one: naming.age(naming.tagged(one.name)))
+    for (image_name, _), mine in finding.series((place,), edges.store).items():
         tags = _tags(place, image_name, edges)
         newest = {id(one) for one in mine[-keep:]}
         for stored in mine:
@@ -118,8 +111,7 @@ def carry_out(plan_: Plan, edges: Edges) -> None:
     kind, _, rest = plan_.place.partition(":")
     if kind == "oci":
         if plan_.gone:
-            folder = Path(plan_.gone[0].name.removeprefix("oci:").removesuffix(":" + naming.tagged(plan_.gone[0].name)))
-            oci_layout.remove(folder, [naming.tagged(one.name) for one in plan_.gone])
+            oci_layout.remove(transports.path_of(plan_.place), [naming.tagged(one.name) for one in plan_.gone])
         return
     place, _, _ = registry.at(rest, edges.store)
     with place.session as session:

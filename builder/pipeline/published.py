@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from builder.model.release import Publication, Release
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.transports import REGISTRY
+from builder.transports.evidence import ARTIFACTS
+from builder.transports.oci_layout import SEALED
 from dsl import versions
 from dsl.catalog import Catalog
 
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 TIME = "org.imgbuild.published"
 """The annotation of what refers to an image that says when it was published first: registries keep no times."""
 _LATEST = "latest"
+
+
+def notes(told: Mapping[str, str]) -> dict[str, str]:
+    """What a layout or a registry says of an image by itself: neither what lies beside it, nor when it was published."""
+    beside = (*ARTIFACTS, *SEALED.values(), TIME)
+    return {key: value for key, value in told.items() if key.startswith("org.imgbuild.") and key not in beside}
 
 
 def sent(parcels: Sequence[Parcel], done: Sequence[Sent], host: str) -> Iterator[tuple[Publication, Parcel]]:

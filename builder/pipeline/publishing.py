@@ -14,7 +14,7 @@ from builder import transports
 from builder.errors import ImageError, UsageError
 from builder.model.lock import Revision
 from builder.model.release import moment
-from builder.pipeline import decisions, locking, packages, published, recording, selection
+from builder.pipeline import decisions, locking, packages, published, recording, selection, workspace
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
@@ -96,7 +96,7 @@ def publish(
     Raises:
         ImgbuildError: nothing could be begun.
     """
-    where = address.prefix(registry or catalog.workspace.registry or _nowhere())
+    where = address.prefix(workspace.registry(catalog, registry))
     if plain_http:
         where = replace(where, host=address.Host(where.host.name, True))
     found = oci_layout.at(_folder(layout))
@@ -141,10 +141,6 @@ def publish(
     return (*done, *failed)
 
 
-def _nowhere() -> str:
-    raise UsageError("no registry is named", "say --registry HOST[:PORT][/PREFIX], or `registry:` in imgbuild.yaml")
-
-
 def _folder(layout: str) -> Path:
     kind, _, path = layout.partition(":")
     if kind != "oci" or not path:
@@ -159,7 +155,7 @@ def _chosen(
     entries = {entry.name: entry for entry in layout.entries if entry.name}
     others: dict[tuple[str, str], list[str]] = {}
     for name in entries:
-        others.setdefault((naming.split(name)[0], naming.stream(name)), []).append(name)
+        others.setdefault(naming.series(name), []).append(name)
     for image in images:
         revision = revisions.get(image.key)
         if revision is None:
@@ -209,13 +205,8 @@ def _parcel(
         if problem.where in evidence.ARTIFACTS:
             raise ImageError(f"{place}:{entry.name}: {problem.where}: {problem.message}", "build it again")
     beside = {one.note: one.data for one in known.documents}
-    notes = {
-        key: value
-        for key, value in entry.notes.items()
-        if key.startswith("org.imgbuild.") and key not in (*evidence.ARTIFACTS, *oci_layout.SEALED.values())
-    }
     # A registry keeps no times: that of the first publication lies beside the image.
-    notes[published.TIME] = moment(int(time.time()))
+    notes = {**published.notes(entry.notes), published.TIME: moment(int(time.time()))}
     return Parcel(
         found, f"{place}:{entry.name}", where.repository(image.name), tag, fixed, floating, beside, notes,
         signatures=known.signatures, attestations=known.attestations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from builder.errors import UsageError
 from builder.report import Reporter
 from builder.tools import files, git
 from builder.tools.store import Store
@@ -29,3 +30,14 @@ def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Repor
         url = str(local) if local.exists() else entry.url
         used.append(git.checkout(url, entry.ref, entry.commit, store) / entry.path)
     return loading.load(root, repos=repos, used=tuple(used))
+
+
+def registry(catalog: Catalog, named: str) -> str:
+    """The registry that is named, ``HOST[:PORT][/PREFIX]``, else the workspace's.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    if where := named or catalog.workspace.registry:
+        return where
+    raise UsageError("no registry is named", "say --registry HOST[:PORT][/PREFIX], or `registry:` in imgbuild.yaml")

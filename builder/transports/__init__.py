@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from builder.transports.evidence import Evidence
 
 READABLE = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
+"""What images can be written to and read from."""
 KINDS = (*READABLE, "rootfs", "aci")
-"""What images can be written to. They are read from registries, too, and go there by `imgbuild publish`."""
+"""All that images can be written to. They are read from registries, too, and go there by `imgbuild publish`."""
 REGISTRY = "registry"
 DEFAULT = "out"
 """The layout where images lie that are named without a place."""
@@ -315,6 +316,11 @@ def _place(text: str, store: Store, *, anew: bool = False) -> tuple[Place, str, 
             return _Directory(path), prefix, ""
         case _:
             return archive.at(path, store), prefix, asked
+
+
+def path_of(text: str) -> Path:
+    """The path of a place on disk: ``out`` of ``oci:out:nova-api``."""
+    return _path(text.partition(":")[2])[0]
 
 
 def _path(rest: str) -> tuple[Path, str]:

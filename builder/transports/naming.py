@@ -71,6 +71,11 @@ def stream(reference: str) -> str:
     return found[1] if found else ""
 
 
+def series(reference: str) -> tuple[str, str]:
+    """What a release follows others in: its image, and the stream that it is of."""
+    return split(reference)[0], stream(reference)
+
+
 def age(reference: str) -> tuple[Any, ...]:
     """A key that sorts references of one image, oldest first: ``-dev`` before all releases, ``r9`` before ``r10``.
 

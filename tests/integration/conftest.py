@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.distribution import Distribution, Site
+from tests.kit.registry import Registry, registry
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,17 @@ def distribution(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribut
 def site(distribution: Distribution, tmp_path: Path) -> Site:
     """A site of the test's own, with the component ``app`` built."""
     return Site(tmp_path / "site", distribution, like=distribution.site)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry for all tests of a module; each has a prefix of its own."""
+    with registry(tmp_path_factory.mktemp("registry")) as made:
+        yield made
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Registry]:
+    """A registry without TLS and password, of the test's own."""
+    with registry(tmp_path / "plain") as made:
+        yield made

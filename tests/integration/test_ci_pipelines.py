@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.integration.test_publish import SECOND
 from tests.kit import keys, repositories
 from tests.kit.distribution import Site
 from tests.kit.project import IMGBUILD, ROOT, environment
-from tests.kit.registry import Registry, registry
+from tests.kit.registry import Registry
 from tests.kit.repositories import Repository
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
@@ -80,13 +80,6 @@ def test_the_job_of_zuul_runs_what_is_there() -> None:
     (project,) = (one["project"] for one in found if "project" in one)
     assert {name for pipeline in project.values() for name in pipeline["jobs"]} == set(jobs)
     assert jobs["imgbuild-publish"]["post-review"], "a secret is not for what nobody has looked at"
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Where releases go."""
-    with registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
 
 
 @pytest.fixture

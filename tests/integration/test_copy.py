@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,9 @@ import pytest
 from builder.transports import oci_layout
 from tests.integration.test_publish import SECOND
 from tests.kit.distribution import Site
-from tests.kit.registry import Registry, registry
+from tests.kit.registry import Registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for all tests; each has a prefix of its own."""
-    with registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
 
 
 @pytest.fixture

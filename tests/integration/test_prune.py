@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from tests.kit.distribution import Site
 from tests.kit.registry import Registry, registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry that lets images be removed."""
-    with registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
 
 
 @pytest.fixture

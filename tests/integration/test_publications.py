@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,9 @@ from tests.integration.test_record import lose
 from tests.integration.test_security_update import tracker
 from tests.kit.distribution import Site
 from tests.kit.project import environment
-from tests.kit.registry import Registry, registry
+from tests.kit.registry import Registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> Iterator[Registry]:
-    """A registry without TLS and password."""
-    with registry(tmp_path / "plain") as made:
-        yield made
 
 
 def fix(site: Site, *flaws: tuple[str, str, str]) -> None:

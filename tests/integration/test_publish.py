@@ -38,13 +38,6 @@ images:
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> Iterator[Registry]:
-    """A registry without TLS and password."""
-    with registry(tmp_path / "plain") as made:
-        yield made
-
-
-@pytest.fixture
 def secure(tmp_path: Path) -> Iterator[Registry]:
     """A registry with both."""
     with registry(tmp_path / "secure", secure=True) as made:

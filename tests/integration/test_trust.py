@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ SPDX, CYCLONEDX, PROVENANCE, LOCK, VEX = (
     f"org.imgbuild.{name}" for name in ("sbom.spdx", "sbom.cyclonedx", "provenance", "lock", "vex")
 )
 SIGNATURES = "org.imgbuild.signatures"
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> Iterator[Registry]:
-    """A registry without TLS and password."""
-    with registry(tmp_path / "plain") as made:
-        yield made
 
 
 @pytest.fixture
