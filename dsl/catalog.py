@@ -11,6 +11,7 @@ import dsl
 from dsl import model, versions
 from dsl.document import Document, Path_
 from dsl.errors import DefinitionError, ImgbuildError, Place, Problem, nearest
+from dsl.naming import Names
 
 Kind = Literal["layer", "shared", "image"]
 
@@ -167,6 +168,11 @@ class Catalog:
     components: tuple[CatalogComponent, ...]
     layers: tuple[Definition, ...]
     broken: tuple[Broken, ...] = ()
+
+    @property
+    def names(self) -> Names:
+        """What releases are called in registries."""
+        return Names(self.workspace.names)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsl import document, model, overlay, reader, versions
+from dsl import document, model, naming, overlay, reader, versions
 from dsl.catalog import SHIPPED_LAYERS, Broken, Catalog, CatalogComponent, Definition, Site, UnknownTarget
 from dsl.document import Document, Path_
 from dsl.errors import DefinitionError, Problem, nearest
@@ -32,7 +32,11 @@ def find(directory: Path) -> Root:
     for folder in (directory, *directory.parents):
         if _is_there(folder / "imgbuild.yaml"):
             read = document.read(folder / "imgbuild.yaml")
-            return Root(folder, reader.validate(read, model.Workspace), read)
+            workspace = reader.validate(read, model.Workspace)
+            wrong = [read.problem(read.place(("names",)), "names", *one) for one in naming.faults(workspace.names)]
+            if wrong:
+                raise DefinitionError(tuple(wrong))
+            return Root(folder, workspace, read)
         if _is_there(folder / "component.yaml"):
             return Root(folder, model.Workspace(dsl=1, workspace="alone", repos=(".",), layers=()), None)
     raise UnknownTarget(

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import NODEFAULT, Meta, Struct, field, structs
 
+from dsl import naming
+
 DSL_VERSION = 1
 
 
@@ -614,6 +616,8 @@ class Workspace(Node, frozen=True, kw_only=True):
     """A file of credentials for sources and stores, in the form of apt_auth.conf(5): `machine https://HOST/PATH login USER password WORD`."""
     registry: Line | None = None
     """Where `imgbuild publish` sends images, and builds look for layers that this machine lacks: `registry.example:5000/openstack`."""
+    names: Line = naming.USUAL
+    """What releases are called in registries. There are `{registry}`, `{namespace}` (what stands behind the host in a registry's address), `{component}`, `{image}`, `{version}` (with its stream), `{-site}` (an overlay's name, if there is one) and `{revision}`. Floating tags begin as these do."""
     aci: AppContainers | None = None
     """By which names App Container images are found."""
     record: Line | None = None

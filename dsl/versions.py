@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_RELEASE = re.compile(r"(?P<version>.+?)-(?:r(?P<revision>[0-9]+)|dev)")
+
 
 def product_version(package_version: str) -> str:
     """The product's version from its Debian package's.
@@ -18,6 +20,17 @@ def product_version(package_version: str) -> str:
     version = version.rsplit("+really", 1)[-1]
     version = re.sub(r"[+~.](ds|dfsg|repack)[0-9.]*$", "", version)
     return version.replace("~", "-").replace("+", ".")
+
+
+def tag(version: str, revision: int) -> str:
+    """The tag of a release, ``31.0.0-r3``; that of a ``-dev`` build, if it has no revision."""
+    return f"{version}-r{revision}" if revision else f"{version}-dev"
+
+
+def parse_tag(text: str) -> tuple[str, int] | None:
+    """Version and revision of a release by its tag, 0 for a ``-dev`` build; None if it is not one release's."""
+    found = _RELEASE.fullmatch(text)
+    return (found["version"], int(found["revision"] or 0)) if found else None
 
 
 def floating_tags(version: str) -> tuple[str, ...]:

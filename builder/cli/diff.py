@@ -34,17 +34,17 @@ def command(common: Common, old: str, new: str | None, files: bool, config: bool
     from builder.errors import UsageError
     from builder.transports import naming
 
-    store = common.store()
+    store, names = common.store(), common.names()
     if new is None:
-        releases = transports.releases(old, store)
-        stream = naming.stream(naming.tagged(releases[-1]))
-        releases = tuple(one for one in releases if naming.stream(naming.tagged(one)) == stream)
+        releases = transports.releases(old, store, names)
+        stream = naming.stream(names.read(naming.tagged(releases[-1])))
+        releases = tuple(one for one in releases if naming.stream(names.read(naming.tagged(one))) == stream)
         if len(releases) < 2:
             raise UsageError(f"there is one release of {old}: {releases[-1]}", "name the image to compare it with")
         old, new = releases[-2:]
-    first, second = transports.read_stored(old, store), transports.read_stored(new, store)
+    first, second = (transports.read_stored(one, store, names) for one in (old, new))
     # Who goes from one stream to another must know.
-    config = config or naming.stream(naming.tagged(first.name)) != naming.stream(naming.tagged(second.name))
+    config = config or len({naming.stream(names.read(naming.tagged(one.name))) for one in (first, second)}) > 1
     before, after = transports.parsed(first), transports.parsed(second)
     found = contents.difference(before, after)
     # Where no manifest is kept, the config names the image: it names the layers by what they hold.

@@ -43,10 +43,10 @@ def command(common: Common, package: str, images: tuple[str, ...], releases: str
     from builder.pipeline import finding
 
     wish = finding.Wish.parse(package)
-    chosen = finding.Chosen(releases) if releases in ("all", "current") else running(releases)
+    chosen = finding.Chosen(releases) if releases in ("all", "current") else running(releases, common.names())
     found = _recorded(common, wish, chosen) if not images else None
     if found is None:
-        found = tuple(finding.find(wish, images or ("",), common.store(), chosen))
+        found = tuple(finding.find(wish, images or ("",), common.store(), chosen, common.names()))
     if common.json:
         output.print_json({"found": [one.data() for one in found]})
         return

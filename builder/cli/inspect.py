@@ -26,7 +26,7 @@ def command(common: Common, image: str, packages: bool) -> None:
     """
     from builder import contents, transports
 
-    stored = transports.read_stored(image, common.store())
+    stored = transports.read_stored(image, common.store(), common.names())
     found = transports.parsed(stored)
     layers = contents.layers(found)
     digest = found.digest if stored.kept else None

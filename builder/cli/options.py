@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from builder.report import Reporter
     from builder.tools.store import Store
     from dsl.catalog import Catalog
+    from dsl.naming import Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,17 @@ class Common:
         store = Store(default_root())
         store.sweep()
         return store
+
+    def names(self) -> Names:
+        """What releases are called in registries: as the workspace says, or as usual where there is none."""
+        from dsl import loading
+        from dsl.catalog import UnknownTarget
+        from dsl.naming import Names
+
+        try:
+            return Names(loading.find(self.directory).workspace.names)
+        except UnknownTarget:
+            return Names()
 
     def catalog(self) -> Catalog:
         """Every definition of the workspace."""
@@ -115,11 +127,12 @@ def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def running(place: str) -> Chosen:
+def running(place: str, names: Names) -> Chosen:
     """The releases that a text names: what ``docker ps`` or ``kubectl get pods`` print.
 
     Args:
         place: a file, or ``-`` for standard input.
+        names: what releases are called in registries.
 
     Raises:
         click.UsageError: it cannot be read.
@@ -127,9 +140,9 @@ def running(place: str) -> Chosen:
     from builder.pipeline import finding
 
     if place == "-":
-        return finding.Chosen.named(sys.stdin.read())
+        return finding.Chosen.named(sys.stdin.read(), names)
     try:
-        return finding.Chosen.named(Path(place).read_text("utf-8", "replace"))
+        return finding.Chosen.named(Path(place).read_text("utf-8", "replace"), names)
     except OSError as error:
         raise click.UsageError(f"{place}: {error.strerror or error}") from None
 

@@ -28,7 +28,7 @@ def command(common: Common, image: str, target: str | None) -> None:
     from builder.tools import files
     from builder.transports import oci_layout
 
-    stored = transports.read_stored(image, common.store())
+    stored = transports.read_stored(image, common.store(), common.names())
     data = stored.beside(oci_layout.PROVENANCE)
     if data is None:
         hint = "build it with --attest into a layout: when and from which commit can be told only then"

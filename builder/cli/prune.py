@@ -35,9 +35,11 @@ def command(common: Common, place: str, keep: int, in_use: str, yes: bool) -> in
     from builder.pipeline.finding import Chosen
 
     edges = Edges(common.store(), common.reporter())
-    plan = pruning.plan(common.catalog(), place, keep, running(in_use) if in_use else Chosen.named(""), edges)
+    catalog = common.catalog()
+    chosen = running(in_use, catalog.names) if in_use else Chosen.named("", catalog.names)
+    plan = pruning.plan(catalog, place, keep, chosen, edges)
     if yes:
-        pruning.carry_out(plan, edges)
+        pruning.carry_out(catalog, plan, edges)
     if common.json:
         output.print_json({"done": yes, "bytes": plan.bytes, "images": [one.data() for one in plan.verdicts]})
         return 0

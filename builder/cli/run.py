@@ -50,7 +50,7 @@ def command(
     for file in files.values():
         if not file.is_file():
             raise UsageError(f"there is no file {file}")
-    kind, declared = running.offered(image, engines.kind_of(engine), common.store(), common.reporter())
+    kind, declared = running.offered(image, engines.kind_of(engine), common.store(), common.reporter(), common.names())
     published = (
         dict(_port(one) for one in ports) if ports else {port: number for port, (number, _) in declared.ports.items()}
     )

@@ -29,7 +29,7 @@ def command(common: Common, image: str, form: str, target: str | None) -> None:
     from builder.attest import inventory, sbom
     from builder.tools import files
 
-    text = sbom.FORMATS[form](inventory.read(transports.read(image, common.store())))
+    text = sbom.FORMATS[form](inventory.read(transports.read(image, common.store(), common.names())))
     if target is None:
         click.echo(text, nl=False)
     else:

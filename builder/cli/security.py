@@ -78,7 +78,7 @@ def status(
     from builder.pipeline import outstanding, securing
     from builder.pipeline.edges import Edges
 
-    chosen = running(releases) if releases else None
+    chosen = running(releases, common.names()) if releases else None
     catalog = common.catalog()
     edges = Edges(common.store(), common.reporter())
     told = securing.read_feeds(catalog, feeds, edges, offline=offline)

@@ -27,7 +27,7 @@ def command(common: Common, images: tuple[str, ...], jobs: int) -> int:
     store, known = common.store(), validate.Known()
     faults: dict[str, tuple[validate.Fault, ...]] = {}
     for asked in images:
-        for stored in transports.read_chosen(asked, store, anew=True):
+        for stored in transports.read_chosen(asked, store, common.names(), anew=True):
             faults[stored.name] = found = validate.image(stored, jobs, known)
             if common.json:
                 continue

@@ -34,7 +34,7 @@ def command(common: Common, images: tuple[str, ...], keys: tuple[str, ...], no_l
 
     verifiers = [keys_.public(one) for one in keys]
     verdicts = []
-    for one in trusting.verify(images, verifiers, common.store(), jobs, layers=not no_layers):
+    for one in trusting.verify(images, verifiers, common.store(), jobs, common.names(), layers=not no_layers):
         verdicts.append(one)
         if common.json:
             continue

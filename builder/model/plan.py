@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
 from builder.model.lock import Artifact, LockedAnswer, LockedGroup, LockedPackage, LockedUser, LockedWheel
+from dsl import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ class ImagePlan:
     @property
     def tag(self) -> str:
         """``31.0.0-r3``, or ``31.0.0-dev``."""
-        return f"{self.version}-r{self.revision}" if self.revision else f"{self.version}-dev"
+        return versions.tag(self.version, self.revision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from builder.model.lock import Artifact, LockedPackage, LockedWheel
+from dsl import versions
 
 
 def moment(seconds: int) -> str:
@@ -90,7 +91,7 @@ class Release:
     @property
     def reference(self) -> str:
         """``nova-api:31.0.0-r3``."""
-        return f"{self.image}:{self.version}-r{self.revision}"
+        return f"{self.image}:{versions.tag(self.version, self.revision)}"
 
 
 @dataclass(frozen=True, slots=True)

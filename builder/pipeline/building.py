@@ -21,7 +21,7 @@ from builder.pipeline.edges import Edges
 from builder.pipeline.locking import Locks
 from builder.plan import planner
 from builder.registry import address
-from builder.registry.address import Address
+from builder.registry.address import Home
 from builder.transports import oci_layout
 from builder.transports.aci import NOBODY, Site
 from builder.transports.oci_layout import LayoutBlobs
@@ -165,9 +165,9 @@ def prepare(
     )
 
 
-def _published(catalog: Catalog, reuse: str) -> Address | None:
+def _published(catalog: Catalog, reuse: str) -> Home | None:
     where = reuse or catalog.workspace.registry
-    return address.prefix(where) if where else None
+    return address.home(where, catalog.names) if where else None
 
 
 def aside(catalog: Catalog, image: Definition, locks: Locks, destination: str, edges: Edges) -> Built:
@@ -282,7 +282,7 @@ def _make(
     jobs: list[_Job],
     ways: tuple[transports.Target, ...],
     edges: Edges,
-    published: Address | None = None,
+    published: Home | None = None,
     known: Mapping[CacheKey, BuiltLayer] | None = None,
 ) -> making.Made:
     found = _sought(catalog, jobs, ways, edges, published, known)
@@ -313,7 +313,7 @@ def _sought(
     jobs: list[_Job],
     ways: tuple[transports.Target, ...],
     edges: Edges,
-    published: Address | None,
+    published: Home | None,
     before: Mapping[CacheKey, BuiltLayer] | None,
 ) -> _Sought:
     locks = {part.key: job.locks[part.key] for job in jobs for part in job.image.chain()}

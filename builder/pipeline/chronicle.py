@@ -17,6 +17,7 @@ from builder.pipeline import in_use, recording, securing
 from builder.pipeline.edges import Edges
 from builder.security import judging
 from builder.security.feeds import Feed
+from dsl import versions
 from dsl.catalog import Catalog, Definition
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _release(one: Recorded, moves: Iterable[_Move], out: Iterable[Publication]) 
         elif move.old:
             lines[f"{move.old.name} is gone"] = None
     day = datetime.fromtimestamp(one.time, UTC).date() if one.time else None
-    return Release(f"{one.version}-r{one.revision}", day, tuple(lines), tuple(x.repository for x in out))
+    return Release(versions.tag(one.version, one.revision), day, tuple(lines), tuple(x.repository for x in out))
 
 
 def _months(

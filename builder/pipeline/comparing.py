@@ -123,7 +123,7 @@ def stored(catalog: Catalog, targets: Iterable[str], store: Store) -> tuple[Stor
             names.append(f"{place}{colon}{found[0]}")
         else:
             names.append(target)
-    return tuple(found for name in dict.fromkeys(names) for found in transports.read_chosen(name, store))
+    return tuple(found for name in dict.fromkeys(names) for found in transports.read_chosen(name, store, catalog.names))
 
 
 def require() -> str:

@@ -20,9 +20,10 @@ from builder.registry.session import Session
 from builder.transports import Named, naming, shipping
 from builder.transports.evidence import ARTIFACTS, Evidence
 from builder.transports.parcels import Parcel
-from builder.transports.registry import RELEASE
 from builder.trust import cosign
+from dsl import versions
 from dsl.catalog import Catalog
+from dsl.naming import Names
 
 _OURS = "org.imgbuild.component"
 
@@ -58,7 +59,7 @@ def copy(catalog: Catalog, sources: Iterable[str], target: str, edges: Edges) ->
         ImageError: one is damaged.
         RegistryError: a registry does not answer, or refuses.
     """
-    found = [stored for source in sources for stored in _newest(source, edges)]
+    found = [stored for source in sources for stored in _newest(source, catalog.names, edges)]
     kind, colon, rest = target.partition(":")
     if kind == transports.REGISTRY and colon:
         return tuple(_send(catalog, found, rest, edges))
@@ -78,25 +79,26 @@ def released(catalog: Catalog, targets: Iterable[str], registry: str) -> tuple[s
         UsageError: there is no such target, it has no release, or no registry is named.
         ImgbuildError: a lock cannot be read.
     """
-    where = workspace.registry(catalog, registry)
-    address.prefix(where)
+    home = workspace.home(catalog, registry)
     images = selection.images(catalog, targets)
     revisions = locking.revisions(catalog, images)
     found = []
     for image in images:
         if revision := revisions.get(image.key):
-            found.append(f"registry:{where}/{image.name}:{revision.version}-r{revision.revision}")
+            site = catalog.component_of(image).overlay or ""
+            tag = home.names.tag(versions.tag(revision.version, revision.revision), site)
+            found.append(f"registry:{home}{home.repository(image.component or '', image.name)}:{tag}")
         elif targets:
             raise UsageError(f"{image.name} is not locked", f"run `imgbuild lock {image.component or image.name}`")
     return tuple(found)
 
 
-def _newest(source: str, edges: Edges) -> Iterator[StoredImage]:
+def _newest(source: str, called: Names, edges: Edges) -> Iterator[StoredImage]:
     """What a source means: of a place that has several releases of an image, the newest of each."""
-    names = transports.releases(source, edges.store)
+    names = transports.releases(source, edges.store, called)
     last = {naming.split(naming.tagged(name))[0]: name for name in names}
     for name in last.values():
-        stored = transports.read_stored(name, edges.store)
+        stored = transports.read_stored(name, edges.store, called)
         if not stored.kept:
             edges.reporter.warn(f"{name}: no manifest is kept there, so what is written has another digest")
         yield stored
@@ -116,25 +118,30 @@ def _write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -
 
 
 def _send(catalog: Catalog, found: Iterable[StoredImage], where: str, edges: Edges) -> Iterator[Copied]:
-    to = address.prefix(where)
+    home = address.home(where, catalog.names)
+    host = home.address.host
+    sites = {component.name: component.overlay or "" for component in catalog.components}
     parcels = []
     now = {published.TIME: moment(int(time.time()))}
     for stored in found:
         image = transports.parsed(stored)
-        name, tag = naming.split(_reference(stored, image))
+        name, release = naming.split(_reference(stored, image))
+        component = image.labels.get(_OURS, "")
+        tag = home.names.tag(release, sites.get(component, ""))
         beside = _evidence(stored, edges)
         parcels.append(
             Parcel(
-                image, stored.name, to.repository(name), tag, bool(RELEASE.fullmatch(tag)) and not tag.endswith("-dev"),
+                image, stored.name, home.repository(component, name), tag, release,
+                bool((versions.parse_tag(release) or ("", 0))[1]),
                 beside=dict(_beside(stored)), notes={**published.notes(stored.notes), **now}, signatures=beside.signatures,
                 attestations=beside.attestations,
             )
         )  # fmt: skip
-    with Session(to.host, Logins(), edges.reporter) as session:
+    with Session(host, Logins(), edges.reporter) as session:
         session.ping()
         done = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False)
     own = {(image.component, image.name) for component in catalog.components for image in component.images}
-    there = published.sent(parcels, done, str(to.host))
+    there = published.sent(parcels, done, str(host))
     recording.publish(catalog, tuple(x for x in there if (x[0].component, x[0].image) in own), edges)
     for parcel, sent in zip(parcels, done, strict=True):
         if sent.error:

@@ -20,6 +20,7 @@ from builder.deploy.workload import ConfigFile, Deployment, Workload, place
 from builder.errors import UsageError, of_system
 from builder.pipeline import building
 from builder.pipeline.edges import Edges
+from builder.registry import address
 from builder.tools import files as files_
 from dsl import document, model, reader
 from dsl.catalog import Catalog, Definition, UnknownTarget
@@ -176,11 +177,16 @@ def _images(catalog: Catalog, file: SiteFile) -> tuple[Definition, ...]:
 def _declared(
     catalog: Catalog, images: tuple[Definition, ...], registry: str | None, edges: Edges
 ) -> dict[str, Declared]:
-    before = f"{registry.rstrip('/')}/" if registry else ""
-    return {
-        key: Declared(f"{before}{plan.image}:{plan.tag}", json.loads(plan.config))
-        for key, plan in building.plans(catalog, images, edges).items()
-    }
+    home = address.home(registry, catalog.names) if registry else None
+    sites = {one.name: one.overlay or "" for one in catalog.components}
+    found = {}
+    for key, plan in building.plans(catalog, images, edges).items():
+        name = f"{plan.image}:{plan.tag}"
+        if home:
+            tag = home.names.tag(plan.tag, sites.get(plan.component, ""))
+            name = f"{home.address.host}/{home.repository(plan.component, plan.image)}:{tag}"
+        found[key] = Declared(name, json.loads(plan.config))
+    return found
 
 
 def _services(
@@ -208,14 +214,14 @@ def _services(
             if (port := _port(function, told, declared[image.key]))
         ]
         found |= {function: reached[0]} if reached else {}
-    for function, address in file.site.services.items():
-        if isinstance(address, str):
+    for function, given in file.site.services.items():
+        if isinstance(given, str):
             try:
-                found[function] = Service.outside(function, address, vault.secret)
+                found[function] = Service.outside(function, given, vault.secret)
             except ValueError as error:
                 raise file.problem(("services", function), "value", str(error)) from None
         elif function not in found:
-            message = f"{address.from_!r} does not provide {function!r}"
+            message = f"{given.from_!r} does not provide {function!r}"
             raise file.problem(("services", function), "unknown-name", message, nearest(function, found))
     return found
 

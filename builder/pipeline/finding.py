@@ -19,6 +19,7 @@ from builder.pipeline import recording
 from builder.tools.store import Store
 from builder.transports import naming, oci_layout
 from dsl.catalog import Catalog
+from dsl.naming import Names
 
 if TYPE_CHECKING:
     from builder.record import releases
@@ -186,17 +187,18 @@ def _since(spans: Sequence[releases.Span], number: int) -> int:
     return begin
 
 
-def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen) -> Iterator[Found]:
+def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen, names: Names) -> Iterator[Found]:
     """Where packages are, image by image, oldest release first.
 
     Args:
+        names: what releases are called in registries.
         places: as images are named: ``oci:out``; names in ./out, or an empty one for all that is there.
 
     Raises:
         UsageError: a place has no images.
         ImageError: one is damaged, or has no lock beside it.
     """
-    for releases in series(places, store).values():
+    for releases in series(places, store, names).values():
         since = ""
         for stored in releases:
             held = tuple(_held(wish, stored))
@@ -229,13 +231,18 @@ class Chosen:
     _lengths: frozenset[int] = frozenset()
 
     @classmethod
-    def named(cls, text: str) -> Chosen:
-        """Those that ``docker ps``, ``podman ps`` or ``kubectl get pods`` print."""
+    def named(cls, text: str, names: Names) -> Chosen:
+        """Those that ``docker ps``, ``podman ps`` or ``kubectl get pods`` print.
+
+        Args:
+            names: what releases are called in the registries that they were pulled from.
+        """
         whole = {found.removeprefix("sha256:") for found in _DIGEST.findall(text)}
         words = set(_REFERENCE.findall(text))
         digests = frozenset(whole | {word for word in words if _SHORT.fullmatch(word)})
-        references = frozenset(word.partition("@")[0].rpartition("/")[2] for word in words)
-        return cls("named", digests, references, frozenset(map(len, digests)))
+        references = {word.partition("@")[0].rpartition("/")[2] for word in words}
+        references |= {names.read(word) for word in words}
+        return cls("named", digests, frozenset(references), frozenset(map(len, digests)))
 
     def has(self, name: str, *digests: str, newest: bool) -> bool:
         """Whether a release is one of them."""
@@ -248,7 +255,7 @@ class Chosen:
         )
 
 
-def series(places: Sequence[str], store: Store) -> Mapping[tuple[str, str], tuple[StoredImage, ...]]:
+def series(places: Sequence[str], store: Store, names: Names) -> Mapping[tuple[str, str], tuple[StoredImage, ...]]:
     """The releases of some places, by image and stream, each oldest first.
 
     Raises:
@@ -257,11 +264,10 @@ def series(places: Sequence[str], store: Store) -> Mapping[tuple[str, str], tupl
     """
     found: dict[tuple[str, str], list[StoredImage]] = {}
     for place in places:
-        for stored in transports.read_releases(place, store):
-            tagged = naming.tagged(stored.name)
-            found.setdefault(naming.series(tagged), []).append(stored)
+        for stored in transports.read_releases(place, store, names):
+            found.setdefault(naming.series(names.read(naming.tagged(stored.name))), []).append(stored)
     return {
-        name: tuple(sorted(all_, key=lambda one: naming.age(naming.tagged(one.name))))
+        name: tuple(sorted(all_, key=lambda one: naming.age(names.read(naming.tagged(one.name)))))
         for name, all_ in sorted(found.items())
     }
 

@@ -16,6 +16,7 @@ from builder.pipeline.finding import Chosen
 from builder.pipeline.securing import Finding, Status
 from builder.security import judging
 from builder.security.feeds import Feed
+from dsl import versions
 from dsl.catalog import Catalog, Definition
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _chosen(
                 continue
             for number, one in releases.some(connection, image).items():
                 if chosen.has(one.reference, one.digest, one.config, newest=number == image.newest):
-                    tags[one.reference] = f"{one.version}-r{one.revision}"
+                    tags[one.reference] = versions.tag(one.version, one.revision)
                     for package in releases.held_at(connection, image.number, number):
                         held.setdefault(package, []).append(one.reference)
     return tags, held

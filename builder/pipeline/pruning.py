@@ -12,9 +12,11 @@ from builder.model.digest import Digest
 from builder.pipeline import finding, locking
 from builder.pipeline.edges import Edges
 from builder.pipeline.finding import Chosen
-from builder.registry import removal
+from builder.registry import address, removal
 from builder.transports import naming, oci_layout, registry
+from dsl import versions
 from dsl.catalog import Catalog
+from dsl.naming import Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +79,16 @@ def plan(catalog: Catalog, place: str, keep: int, running: Chosen, edges: Edges)
     current = frozenset(_current(catalog))
     verdicts: list[Verdict] = []
     sizes: dict[bool, dict[Digest, int]] = {True: {}, False: {}}
-    for (image_name, _), mine in finding.series((place,), edges.store).items():
-        tags = _tags(place, image_name, edges)
+    names = catalog.names
+    for mine in finding.series((place,), edges.store, names).values():
+        tags = _tags(place, mine[0].name, names, edges)
         newest = {id(one) for one in mine[-keep:]}
         for stored in mine:
             image = transports.parsed(stored)
             reasons = {
                 f"one of the newest {keep}" if keep > 1 else "the newest": id(stored) in newest,
                 "it runs": running.has(stored.name, image.digest, image.config_digest, newest=False),
-                "a lock says that it is current": naming.tagged(stored.name) in current,
+                "a lock says that it is current": names.read(naming.tagged(stored.name)) in current,
                 f"by {', '.join(sorted(tags.get(image.digest, ())))}": image.digest in tags,
             }
             because = next((reason for reason, holds in reasons.items() if holds), "")
@@ -101,7 +104,7 @@ def plan(catalog: Catalog, place: str, keep: int, running: Chosen, edges: Edges)
     return Plan(place, tuple(verdicts), lost)
 
 
-def carry_out(plan_: Plan, edges: Edges) -> None:
+def carry_out(catalog: Catalog, plan_: Plan, edges: Edges) -> None:
     """Take out what goes.
 
     Raises:
@@ -113,20 +116,27 @@ def carry_out(plan_: Plan, edges: Edges) -> None:
         if plan_.gone:
             oci_layout.remove(transports.path_of(plan_.place), [naming.tagged(one.name) for one in plan_.gone])
         return
-    place, _, _ = registry.at(rest, edges.store)
+    place, _, _ = registry.at(rest, edges.store, catalog.names)
     with place.session as session:
         for one in plan_.gone:
             edges.reporter.note(f"removing {one.name}")
-            removal.remove(session, place.prefix + naming.split(naming.tagged(one.name))[0], one.digest)
+            removal.remove(session, _repository(one.name), one.digest)
 
 
 def _current(catalog: Catalog) -> Iterator[str]:
     images = [image for component in catalog.components for image in component.images]
     for key, revision in locking.revisions(catalog, images).items():
-        yield f"{key.rpartition('#')[2]}:{revision.version}-r{revision.revision}"
+        yield f"{key.rpartition('#')[2]}:{versions.tag(revision.version, revision.revision)}"
 
 
-def _tags(place: str, image: str, edges: Edges) -> Mapping[Digest, tuple[str, ...]]:
+def _repository(name: str) -> str:
+    """The repository of an image that is called ``registry:HOST/NAME:TAG``."""
+    return address.parse(name.partition(":")[2]).path
+
+
+def _tags(place: str, name: str, names: Names, edges: Edges) -> Mapping[Digest, tuple[str, ...]]:
     """Tags that are no release's own, by the digest that they lead to: those of a registry that somebody may pull by."""
     kind, _, rest = place.partition(":")
-    return registry.at(rest, edges.store)[0].floating(image) if kind == transports.REGISTRY else {}
+    if kind != transports.REGISTRY:
+        return {}
+    return registry.at(rest, edges.store, names)[0].floating(_repository(name))

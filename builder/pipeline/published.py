@@ -15,8 +15,8 @@ from builder.registry import address
 from builder.transports import REGISTRY
 from builder.transports.evidence import ARTIFACTS
 from builder.transports.oci_layout import SEALED
-from dsl import versions
 from dsl.catalog import Catalog
+from dsl.naming import Names
 
 if TYPE_CHECKING:
     from builder.transports.parcels import Parcel
@@ -78,19 +78,18 @@ def own(catalog: Catalog, edges: Edges) -> tuple[str, ...]:
     from builder.registry import content
     from builder.transports import registry
 
-    where = address.prefix(catalog.workspace.registry)
-    scheme = "http://" if where.host.plain else ""
-    names = sorted({image.name for component in catalog.components for image in component.images})
+    home = address.home(catalog.workspace.registry, catalog.names)
+    names = sorted({home.repository(one.name, image.name) for one in catalog.components for image in one.images})
     try:
-        with registry.session(where, edges.reporter) as session:
-            there = [name for name in names if content.tags(session, where.repository(name))]
+        with registry.session(home.address, edges.reporter) as session:
+            there = [name for name in names if content.tags(session, name)]
     except RegistryError as error:
         edges.reporter.warn(f"what is published is not known from there: {error.message}")
         return ()
-    return tuple(f"{REGISTRY}:{scheme}{where.host}/{where.repository(name)}" for name in there)
+    return tuple(f"{REGISTRY}:{home}{name}" for name in there)
 
 
-def with_floating(found: Iterable[Publication], place: str) -> Iterator[Publication]:
+def with_floating(found: Iterable[Publication], place: str, names: Names) -> Iterator[Publication]:
     """What was found in a place, with the tags that name it now beside its own.
 
     Args:
@@ -108,12 +107,12 @@ def with_floating(found: Iterable[Publication], place: str) -> Iterator[Publicat
     scheme = "http://" if place.startswith(f"{REGISTRY}:http://") else ""
     for repository, mine in repositories.items():
         where = address.parse(scheme + repository)
-        wanted = {_LATEST, *(tag for one in mine for tag in versions.floating_tags(one.version))}
+        wanted = {_LATEST, *(tag for one in mine for tag in names.floating(one.version))}
         with registry.session(where) as session:
             tags = sorted(wanted & set(content.tags(session, where.path) or ()))
-            names = {tag: content.digest_of(session, where.path, tag) for tag in tags}
+            leads = {tag: content.digest_of(session, where.path, tag) for tag in tags}
         for one in mine:
-            yield replace(one, floating=tuple(tag for tag in tags if names[tag] == one.digest))
+            yield replace(one, floating=tuple(tag for tag in tags if leads[tag] == one.digest))
 
 
 def _seconds(text: str) -> int:

@@ -16,7 +16,7 @@ from builder.model.lock import Revision
 from builder.model.release import moment
 from builder.pipeline import decisions, locking, packages, published, recording, selection, workspace
 from builder.pipeline.edges import Edges
-from builder.registry import address
+from builder.registry.address import Home, Host
 from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.report import Reporter
@@ -96,9 +96,11 @@ def publish(
     Raises:
         ImgbuildError: nothing could be begun.
     """
-    where = address.prefix(workspace.registry(catalog, registry))
+    home = workspace.home(catalog, registry)
     if plain_http:
-        where = replace(where, host=address.Host(where.host.name, True))
+        host = Host(home.address.host.name, True)
+        home = replace(home, address=replace(home.address, host=host))
+    host = home.address.host
     found = oci_layout.at(_folder(layout))
     names = tuple(targets)
     images = selection.images(catalog, names)
@@ -115,8 +117,9 @@ def publish(
             continue
         image, entry = one
         try:
-            parcel = _parcel(found, layout, image, entry, where, latest=latest)
-            told = _vex(catalog, image, parcel, where)
+            site = catalog.component_of(image).overlay or ""
+            parcel = _parcel(found, layout, image, site, entry, home, latest=latest)
+            told = _vex(catalog, image, parcel, host)
             beside = {**parcel.beside, **({oci_layout.VEX: told} if told else {})}
             parcels.append(replace(parcel, beside=beside, withdrawn=withdrawn.get(image.name, frozenset())))
         except ImgbuildError as error:
@@ -124,20 +127,17 @@ def publish(
     for parcel in parcels:
         if not parcel.fixed:
             edges.reporter.warn(f"{parcel.place} is a -dev build: no release, and no floating tag moves to it")
-    with Session(where.host, Logins(), edges.reporter) as session:
+    with Session(host, Logins(), edges.reporter) as session:
         if parcels:
             session.ping()
         sent = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=dry_run, signer=signer)
     if not dry_run:
-        recording.publish(catalog, tuple(published.sent(parcels, sent, str(where.host))), edges)
+        recording.publish(catalog, tuple(published.sent(parcels, sent, str(host))), edges)
     if signer is not None and not dry_run:
         for parcel, there in zip(parcels, sent, strict=True):
             if there.error is None:
-                _keep(_folder(layout), parcel, where, signer, edges.reporter)
-    done = [
-        Published(f"{p.repository.rpartition('/')[2]}:{p.tag}", one, one.error)
-        for p, one in zip(parcels, sent, strict=True)
-    ]
+                _keep(_folder(layout), parcel, host, signer, edges.reporter)
+    done = [Published(naming.tagged(p.place), one, one.error) for p, one in zip(parcels, sent, strict=True)]
     return (*done, *failed)
 
 
@@ -163,8 +163,7 @@ def _chosen(
                 owner = image.component or image.name
                 yield _cannot(image.name, "it is not locked", f"run `imgbuild lock {owner}`")
             continue
-        name = f"{image.name}:{revision.version}-r{revision.revision}"
-        dev = f"{image.name}:{revision.version}-dev"
+        name, dev = (f"{image.name}:{versions.tag(revision.version, one)}" for one in (revision.revision, 0))
         again = f"run `imgbuild build {image.reference}`"
         there = sorted(others.get((image.name, naming.stream(name)), ()), key=naming.age)
         if entry := entries.get(name):
@@ -185,7 +184,7 @@ def _cannot(name: str, what: str, hint: str) -> Published:
 
 
 def _parcel(
-    layout: Layout, place: str, image: Definition, entry: Entry, where: address.Address, *, latest: bool
+    layout: Layout, place: str, image: Definition, site: str, entry: Entry, home: Home, *, latest: bool
 ) -> Parcel:
     stored = layout.read(entry.name)
     found = transports.parsed(replace(stored, name=f"{place}:{entry.name}"))
@@ -194,9 +193,10 @@ def _parcel(
             f"{place}:{entry.name}: its manifest is damaged: it has the digest {found.digest}, not {entry.digest}",
             "move the layout away and build again",
         )
-    _, tag = naming.split(entry.name)
-    fixed = not tag.endswith("-dev")
-    floating = versions.floating_tags(tag.rpartition("-")[0]) if fixed else ()
+    _, release = naming.split(entry.name)
+    version, revision = versions.parse_tag(release) or ("", 0)
+    fixed = bool(revision)
+    floating = home.names.floating(version) if fixed else ()
     if latest and fixed and not naming.stream(entry.name):
         floating = (*floating, "latest")
     known = evidence.of_layout(stored)
@@ -208,12 +208,13 @@ def _parcel(
     # A registry keeps no times: that of the first publication lies beside the image.
     notes = {**published.notes(entry.notes), published.TIME: moment(int(time.time()))}
     return Parcel(
-        found, f"{place}:{entry.name}", where.repository(image.name), tag, fixed, floating, beside, notes,
+        found, f"{place}:{entry.name}", home.repository(image.component or "", image.name),
+        home.names.tag(release, site), release, fixed, floating, beside, notes,
         signatures=known.signatures, attestations=known.attestations,
     )  # fmt: skip
 
 
-def _vex(catalog: Catalog, image: Definition, parcel: Parcel, where: address.Address) -> bytes | None:
+def _vex(catalog: Catalog, image: Definition, parcel: Parcel, host: Host) -> bytes | None:
     """What the workspace has decided of flaws in an image."""
     document = decisions.vex_document(catalog)
     if document is None:
@@ -224,14 +225,14 @@ def _vex(catalog: Catalog, image: Definition, parcel: Parcel, where: address.Add
     names = {name for lock in locks for one in lock.packages for name in (one.name, one.source_package)}
     names |= {wheel.name for lock in locks for wheel in lock.wheels}
     purl = PackageURL(
-        "oci", None, image.name, parcel.image.digest, {"repository_url": f"{where.host}/{parcel.repository}"}
+        "oci", None, image.name, parcel.image.digest, {"repository_url": f"{host}/{parcel.repository}"}
     )  # fmt: skip
-    return vex.of_image(document, image.name, parcel.tag, purl.to_string(), names, decisions.today())
+    return vex.of_image(document, image.name, parcel.release, purl.to_string(), names, decisions.today())
 
 
-def _keep(folder: Path, parcel: Parcel, where: address.Address, signer: Signer, reporter: Reporter) -> None:
+def _keep(folder: Path, parcel: Parcel, host: Host, signer: Signer, reporter: Reporter) -> None:
     """Keep the signatures of an image in its layout as well: they hold wherever that goes."""
-    name, digest = f"{where.host}/{parcel.repository}", parcel.image.digest
+    name, digest = f"{host}/{parcel.repository}", parcel.image.digest
     signatures = parcel.signatures
     if not any(
         cosign.signed(x.data) == digest and signer.public.verifies(x.data, x.entry.signature) for x in signatures
@@ -241,6 +242,6 @@ def _keep(folder: Path, parcel: Parcel, where: address.Address, signer: Signer, 
     own = [sealing.attestation(signer, name, digest, note, data) for note, data in parcel.beside.items()]
     seals = {cosign.SIGNATURES: signatures, cosign.ATTESTATIONS: (*theirs, *own)}
     try:
-        oci_layout.keep(folder, f"{parcel.repository.rpartition('/')[2]}:{parcel.tag}", digest, seals)
+        oci_layout.keep(folder, naming.tagged(parcel.place), digest, seals)
     except OSError as error:
         reporter.warn(f"{folder} does not keep the signatures: {error.strerror or error}")

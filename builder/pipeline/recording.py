@@ -31,6 +31,7 @@ from builder.tools.store import Store
 from builder.transports import oci_layout
 from dsl.catalog import Catalog
 from dsl.errors import DefinitionError, ImgbuildError
+from dsl.naming import Names
 
 if TYPE_CHECKING:
     from builder.record.database import Record
@@ -122,10 +123,10 @@ def rebuild(catalog: Catalog, record: Record, places: Sequence[str], edges: Edge
     def of_images() -> Iterator[Release]:
         for one in places:
             there: list[Publication] = []
-            for release, where in _of_images(one, edges):
+            for release, where in _of_images(one, catalog.names, edges):
                 yield release
                 there.extend(where)
-            out.extend(published.with_floating(there, one))
+            out.extend(published.with_floating(there, one, catalog.names))
 
     with record.writing() as connection:
         releases.forget(connection, name)
@@ -190,7 +191,7 @@ def add(catalog: Catalog, found: Sequence[Release], places: Sequence[str], edges
         with opened(catalog, edges.store).writing() as connection:
             name = workspace(catalog)
             if not releases.summary(connection, name).releases:
-                found = [*(image for one in places for image, _ in _of_images(one, edges)), *found]
+                found = [*(image for one in places for image, _ in _of_images(one, catalog.names, edges)), *found]
             releases.add(connection, name, found)
     except ImgbuildError as error:
         edges.reporter.warn(f"not in the record: {error.message}")
@@ -305,11 +306,11 @@ class _Recorded:
             return tuple(advisories.about(connection, self.name, self.shown, sources))
 
 
-def _of_images(place: str, edges: Edges) -> Iterator[tuple[Release, tuple[Publication, ...]]]:
+def _of_images(place: str, names: Names, edges: Edges) -> Iterator[tuple[Release, tuple[Publication, ...]]]:
     """The releases of a layout or a registry, and where they are published; what is no release of ours has no lock
     beside it."""
-    for name in transports.releases(place, edges.store):
-        for stored in transports.read_chosen(name, edges.store):
+    for name in transports.releases(place, edges.store, names):
+        for stored in transports.read_chosen(name, edges.store, names):
             text = stored.beside(oci_layout.LOCK)
             if text is not None and _revision(stored.notes):
                 release = _described(stored.name, stored.notes, text, transports.parsed(stored))

@@ -12,7 +12,7 @@ from builder.model.image import Blobs
 from builder.model.lock import BuiltLayer
 from builder.model.plan import ImagePlan
 from builder.pipeline.edges import Edges
-from builder.registry.address import Address
+from builder.registry.address import Home
 from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.transports.registry import RegistryBlobs
@@ -24,7 +24,7 @@ def fetch(
     plans: Iterable[ImagePlan],
     known: Mapping[CacheKey, BuiltLayer],
     places: tuple[Blobs, ...],
-    where: Address,
+    where: Home,
     edges: Edges,
 ) -> frozenset[Digest]:
     """Bring layers from a registry into the store, each verified by the digest in its lock.
@@ -44,11 +44,11 @@ def fetch(
             built = known.get(layer.cache_key)
             if built and edges.store.made(layer.cache_key) is None:
                 _, repositories = wanted.setdefault(built.digest, (built.size, []))
-                repositories.append(where.repository(plan.image))
+                repositories.append(where.repository(plan.component, plan.image))
     wanted = {digest: found for digest, found in wanted.items() if not any(_has(place, digest) for place in places)}
     if wanted:
-        edges.reporter.step(f"looking in {where.host} for {len(wanted)} layers")
-        with Session(where.host, Logins(), edges.reporter, tries=2) as session:
+        edges.reporter.step(f"looking in {where.address.host} for {len(wanted)} layers")
+        with Session(where.address.host, Logins(), edges.reporter, tries=2) as session:
             return _Fetching(session, wanted, edges).run()
     return frozenset()
 

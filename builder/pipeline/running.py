@@ -17,6 +17,7 @@ from builder.report import Reporter
 from builder.tools.store import Store
 from builder.transports import Target, engine, naming
 from builder.transports.engine import Kind
+from dsl.naming import Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,12 @@ class Command:
         return (Path(self.program).name, *self.words)
 
 
-def offered(text: str, kind: Kind | None, store: Store, reporter: Reporter) -> tuple[Kind, Declared]:
+def offered(text: str, kind: Kind | None, store: Store, reporter: Reporter, names: Names) -> tuple[Kind, Declared]:
     """An image in an engine, sent there if it lies elsewhere.
 
     Args:
         text: as images are named; ``docker:NAME`` and ``podman:NAME`` are there already.
+        names: what releases are called in registries.
         kind: the engine that is wanted; the one that answers, docker first, if None.
 
     Raises:
@@ -53,7 +55,7 @@ def offered(text: str, kind: Kind | None, store: Store, reporter: Reporter) -> t
         if kind and kind != found:
             raise UsageError(f"{text} is in {found}, not in {kind}")
         return found, Declared(name, engine.connect(found, store).config(name))
-    stored = transports.read_stored(text, store)
+    stored = transports.read_stored(text, store, names)
     image = transports.parsed(stored)
     chosen = kind or answering(store)
     declared = Declared(naming.tagged(stored.name), image.configuration.get("config") or {})

@@ -20,7 +20,7 @@ from builder.security.exploits import Exploits
 from builder.security.feeds import Feed
 from builder.security.vex import Subject
 from builder.tools import credentials, documents
-from dsl import model
+from dsl import model, versions
 from dsl.catalog import Catalog, Definition
 
 Known = Mapping[tuple[str, str], tuple[Advisory, ...]]
@@ -208,7 +208,7 @@ def _tags(catalog: Catalog, images: Iterable[Definition]) -> dict[str, str]:
     wanted = tuple(images)
     known = locking.revisions(catalog, wanted)
     pairs = ((image.name, known.get(image.key)) for image in wanted)
-    return {name: f"{one.version}-r{one.revision}" if one else "" for name, one in pairs}
+    return {name: versions.tag(one.version, one.revision) if one else "" for name, one in pairs}
 
 
 def stood(found: Iterable[Finding], unknown: Mapping[tuple[str, str], int], releases: Iterable[str] = ()) -> Status:

@@ -17,6 +17,7 @@ from builder.transports.oci_layout import SEALED
 from builder.trust import cosign, dsse
 from builder.trust.cosign import Verifier
 from builder.validate import Fault
+from dsl.naming import Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,14 @@ class Verdict:
 
 
 def verify(
-    texts: Iterable[str], verifiers: Sequence[Verifier], store: Store, jobs: int, *, layers: bool = True
+    texts: Iterable[str], verifiers: Sequence[Verifier], store: Store, jobs: int, names: Names, *, layers: bool = True
 ) -> Iterator[Verdict]:
     """Hold images against the keys of those whom we believe.
 
     Args:
         texts: images as on the command line.
         verifiers: any of them will do.
+        names: what releases are called in registries.
         layers: whether all bytes of an image are read, and not only what was signed itself.
 
     Raises:
@@ -64,7 +66,7 @@ def verify(
     known = validate.Known()
     for text in texts:
         try:
-            for stored, found in transports.read_with_evidence(text, store):
+            for stored, found in transports.read_with_evidence(text, store, names):
                 digest = Digest.of(stored.manifest)
                 signatures, attested, faults = judge(found, digest, verifiers)
                 more = validate.image(stored, jobs, known) if layers else _of_manifest(stored, digest)

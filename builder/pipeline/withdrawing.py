@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +28,6 @@ from dsl.errors import DefinitionError
 T = TypeVar("T", LockedPackage, LockedWheel)
 _NAMED = 10
 """How many releases are named to who names another one."""
-_TAG = re.compile(r"(?P<version>.+)-r(?P<revision>[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +113,12 @@ def withdraw(
     why, author, now = decisions.reason(because), decisions.author(catalog), decisions.now()
     day = decisions.last_day(until) if until else ""
     image, version, number = _meant(catalog, reference)
-    release = f"{image.name}:{version}-r{number}"
+    release = f"{image.name}:{versions.tag(version, number)}"
     architecture = packages.architecture(catalog)
     bad, good, before = _files(image, version, number)
     way = _way(image, bad, good, architecture)
     start, left = _start(catalog, way, architecture)
-    told = Withdrawn(release, f"{image.name}:{before.version}-r{before.revision}", left=left)
+    told = Withdrawn(release, f"{image.name}:{versions.tag(before.version, before.revision)}", left=left)
     if not start:
         return told
     coming = {old.sha256 for old in way.rows.values()}
@@ -172,8 +170,8 @@ def withdraw(
 
 def _meant(catalog: Catalog, reference: str) -> tuple[Definition, str, int]:
     name, tag = naming.split(reference)
-    found = _TAG.fullmatch(tag)
-    if not found:
+    version, number = versions.parse_tag(tag) or ("", 0)
+    if not number:
         raise UsageError(f"{reference} names no release", "say it with its revision: nova-api:31.0.0-r4")
     images = catalog.find(name)
     exact = [image for image in images if image.name == name.rpartition("/")[2]] or list(images)
@@ -181,7 +179,7 @@ def _meant(catalog: Catalog, reference: str) -> tuple[Definition, str, int]:
         raise UsageError(f"{name} has several images", f"there are: {', '.join(image.name for image in exact)}")
     if exact[0].foreign:
         raise UsageError(f"{name} comes from elsewhere", "its locks are never written here: use another commit of it")
-    return exact[0], found["version"], int(found["revision"])
+    return exact[0], version, number
 
 
 def _past(path: Path) -> Iterator[LockFile]:
@@ -204,13 +202,13 @@ def _files(image: Definition, version: str, number: int) -> tuple[LockFile, Lock
         mine = next((x for x in file.revisions if x.image == image.name), None)
         if mine is None:
             continue
-        known[f"{mine.version}-r{mine.revision}"] = None
+        known[versions.tag(mine.version, mine.revision)] = None
         if (mine.version, mine.revision) == (version, number):
             # The first one: with what building has told.
             bad = bad or file
         elif bad:
             return bad, file, mine
-    what = f"{image.name}:{version}-r{number}"
+    what = f"{image.name}:{versions.tag(version, number)}"
     if bad:
         hint = _hint(image.lock_path, "it is the first one: there is nothing that could come back")
         raise UsageError(f"no commit of {image.lock_path} has a release before {what}: there is no way back", hint)
@@ -346,7 +344,13 @@ def _withdrawal(old: Revision, new: Revision, because: str, author: str, now: st
     common = set(versions.floating_tags(new.version))
     move = tuple(tag for tag in versions.floating_tags(old.version) if tag in common)
     return Withdrawal(
-        old.image, f"{old.version}-r{old.revision}", f"{new.version}-r{new.revision}", move, because, author, now
+        old.image,
+        versions.tag(old.version, old.revision),
+        versions.tag(new.version, new.revision),
+        move,
+        because,
+        author,
+        now,
     )
 
 

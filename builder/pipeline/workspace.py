@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.errors import UsageError
+from builder.registry import address
+from builder.registry.address import Home
 from builder.report import Reporter
 from builder.tools import files, git
 from builder.tools.store import Store
@@ -32,12 +34,12 @@ def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Repor
     return loading.load(root, repos=repos, used=tuple(used))
 
 
-def registry(catalog: Catalog, named: str) -> str:
-    """The registry that is named, ``HOST[:PORT][/PREFIX]``, else the workspace's.
+def home(catalog: Catalog, named: str) -> Home:
+    """Where releases lie in the registry that is named, ``HOST[:PORT][/PREFIX]``, else in the workspace's.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: there is neither, or it is no such address.
     """
     if where := named or catalog.workspace.registry:
-        return where
+        return address.home(where, catalog.names)
     raise UsageError("no registry is named", "say --registry HOST[:PORT][/PREFIX], or `registry:` in imgbuild.yaml")

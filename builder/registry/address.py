@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from builder.errors import UsageError
+from dsl.naming import Names
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -66,9 +67,21 @@ class Address:
     digest: str = ""
     whole: bool = True
 
-    def repository(self, image: str) -> str:
-        """The repository of an image below a prefix."""
-        return f"{self.path}/{image}" if self.path else image
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where releases lie in a registry, and what they are called there."""
+
+    address: Address
+    names: Names
+
+    def repository(self, component: str, image: str) -> str:
+        """The repository of an image."""
+        return self.names.repository(self.address.path, component, image)
+
+    def __str__(self) -> str:
+        """What the names of all of them begin with."""
+        return f"{'http://' if self.address.host.plain else ''}{self.address.host}/"
 
 
 def parse(text: str) -> Address:
@@ -113,6 +126,21 @@ def prefix(text: str) -> Address:
     if found.tag or found.digest:
         raise UsageError(f"{text!r} names an image: a prefix of repositories is wanted", "say HOST[:PORT][/PREFIX]")
     return found
+
+
+def home(text: str, names: Names) -> Home:
+    """A prefix, with what lies below it by these names.
+
+    Raises:
+        UsageError: it is none, or these names have no place for it.
+    """
+    found = prefix(text)
+    if found.path and not names.has_namespace:
+        raise UsageError(
+            f"{text!r}: the names of this workspace have no {{namespace}} that {found.path!r} could be",
+            f"say {found.host}, or put {{namespace}} into `names:` of imgbuild.yaml",
+        )
+    return Home(found, names)
 
 
 def is_tag(text: str) -> bool:

@@ -17,6 +17,7 @@ from builder.tools.store import Store
 from builder.transports import aci, archive, directory, engine, naming, oci_layout, rootfs
 from builder.transports.aci import NOBODY, Site
 from builder.trust.cosign import Seal
+from dsl.naming import Names
 
 if TYPE_CHECKING:
     from builder.transports.evidence import Evidence
@@ -26,6 +27,7 @@ READABLE = ("oci", "oci-archive", "docker-archive", "dir", "docker", "podman")
 KINDS = (*READABLE, "rootfs", "aci")
 """All that images can be written to. They are read from registries, too, and go there by `imgbuild publish`."""
 REGISTRY = "registry"
+USUAL = Names()
 DEFAULT = "out"
 """The layout where images lie that are named without a place."""
 _ONE_IMAGE = ("oci-archive", "docker-archive", "dir", "rootfs")
@@ -158,14 +160,14 @@ def write(image: Image, target: Target, named: Named, store: Store, reporter: Re
         raise ImageError(told.message, told.hint) from None
 
 
-def read(text: str, store: Store) -> Image:
+def read(text: str, store: Store, names: Names = USUAL) -> Image:
     """An image from where it lies: the newest that fits.
 
     Raises:
         UsageError: there is none, or several images that are not one's releases.
         ImageError: it is damaged.
     """
-    found = read_stored(text, store)
+    found = read_stored(text, store, names)
     return parsed(found)
 
 
@@ -184,20 +186,23 @@ def parsed(stored: StoredImage) -> Image:
         raise ImageError(f"{stored.name}: {error.message}", f"`imgbuild validate {stored.name}` says more") from None
 
 
-def read_stored(text: str, store: Store) -> StoredImage:
+def read_stored(text: str, store: Store, names: Names = USUAL) -> StoredImage:
     """An image as it lies there, unchecked: the newest that fits.
 
     Its name is what it is called on the command line: ``oci:out:nova-api:31.0.0-r3``.
+
+    Args:
+        names: what releases are called in registries; so elsewhere.
 
     Raises:
         UsageError: there is none, or several images that are not one's releases.
         ImageError: the place is damaged.
     """
-    place, prefix, asked = _place(text, store)
-    return _read(place, prefix, naming.newest(asked, _names(text, place, asked), text))
+    place, prefix, asked = _place(text, store, names)
+    return _read(place, prefix, naming.newest(asked, _there(text, place, asked, names), text, names))
 
 
-def read_chosen(text: str, store: Store, *, anew: bool = False) -> Iterator[StoredImage]:
+def read_chosen(text: str, store: Store, names: Names = USUAL, *, anew: bool = False) -> Iterator[StoredImage]:
     """The newest image that fits; of a place without a name, all its images.
 
     Args:
@@ -207,20 +212,20 @@ def read_chosen(text: str, store: Store, *, anew: bool = False) -> Iterator[Stor
         UsageError: there is none.
         ImageError: the place is damaged.
     """
-    place, prefix, asked = _place(text, store, anew=anew)
-    names = _names(text, place, asked)
-    for name in names[-1:] if asked else names:
+    place, prefix, asked = _place(text, store, names, anew=anew)
+    there = _there(text, place, asked, names)
+    for name in there[-1:] if asked else there:
         yield _read(place, prefix, name)
 
 
-def read_with_evidence(text: str, store: Store) -> Iterator[tuple[StoredImage, Evidence]]:
+def read_with_evidence(text: str, store: Store, names: Names = USUAL) -> Iterator[tuple[StoredImage, Evidence]]:
     """As `read_chosen`, each byte from there, and with what vouches for it.
 
     Raises:
         UsageError: there is none, or the place keeps nothing beside images.
         ImageError: the place is damaged.
     """
-    for found in read_chosen(text, store, anew=True):
+    for found in read_chosen(text, store, names, anew=True):
         beside = evidence_of(found)
         if beside is None:
             raise UsageError(f"{found.name}: nothing is kept there beside images", "name a registry or an OCI layout")
@@ -243,27 +248,27 @@ def evidence_of(stored: StoredImage) -> Evidence | None:
     return evidence.of_layout(stored) if stored.notes else None
 
 
-def read_releases(text: str, store: Store) -> Iterator[StoredImage]:
+def read_releases(text: str, store: Store, names: Names = USUAL) -> Iterator[StoredImage]:
     """All that fits, oldest first.
 
     Raises:
         UsageError: there is none.
         ImageError: the place is damaged.
     """
-    place, prefix, asked = _place(text, store)
-    for name in _names(text, place, asked):
+    place, prefix, asked = _place(text, store, names)
+    for name in _there(text, place, asked, names):
         yield _read(place, prefix, name)
 
 
-def releases(text: str, store: Store) -> tuple[str, ...]:
+def releases(text: str, store: Store, names: Names = USUAL) -> tuple[str, ...]:
     """What fits, as it is called on the command line, oldest first.
 
     Raises:
         UsageError: there is none.
         ImageError: the place is damaged.
     """
-    place, prefix, asked = _place(text, store)
-    return tuple(_called(prefix, name) for name in _names(text, place, asked))
+    place, prefix, asked = _place(text, store, names)
+    return tuple(_called(prefix, name) for name in _there(text, place, asked, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,23 +282,23 @@ class _Directory:
         return directory.read(self.folder)
 
 
-def _names(text: str, place: Place, asked: str) -> tuple[str, ...]:
+def _there(text: str, place: Place, asked: str, names: Names) -> tuple[str, ...]:
     """What is meant in a place, oldest first."""
-    names = naming.matching(asked, place.names())
-    if not names and not asked:
+    found = naming.matching(asked, place.names(), names)
+    if not found and not asked:
         raise UsageError(f"{text} has no images")
     # A digest or an engine's ID is no name: the place itself may know it.
-    return names or (asked,)
+    return found or (asked,)
 
 
-def _place(text: str, store: Store, *, anew: bool = False) -> tuple[Place, str, str]:
+def _place(text: str, store: Store, names: Names, *, anew: bool = False) -> tuple[Place, str, str]:
     """The place that a text names, how names in it begin, and what is asked of it."""
     kind, colon, rest = text.partition(":")
     if kind == REGISTRY and colon:
         # Commands that read no registry do without what that needs.
         from builder.transports import registry
 
-        return registry.at(rest, store, anew=anew)
+        return registry.at(rest, store, names, anew=anew)
     if not colon or kind not in READABLE:
         if Path(text).exists() and (os.sep in text or Path(text).is_file()):
             raise UsageError(

@@ -7,40 +7,51 @@ from collections.abc import Iterable
 from typing import Any
 
 from builder.errors import UsageError
+from dsl import versions
+from dsl.naming import Names
 
-_RELEASE = re.compile(r"(?P<version>.+?)(-r(?P<revision>[0-9]+)|-(?P<dev>dev))?")
 _STREAM = re.compile(r"([a-z][a-z0-9]*)-(?=[0-9])")
+_USUAL = Names()
 _NEAR = ("docker.io/library/", "docker.io/", "localhost/")
 
 
-def matching(asked: str, known: Iterable[str]) -> tuple[str, ...]:
+def matching(asked: str, known: Iterable[str], names: Names = _USUAL) -> tuple[str, ...]:
     """The references that are meant, oldest first.
 
     Args:
         asked: nothing for all; ``nova-api``, ``nova-api:31.0`` (any release of it) or ``nova-api:31.0.0-r3``.
         known: references as a place has them: ``nova-api:31.0.0-r3``, an engine's with their registry.
+        names: what releases are called there.
     """
-    names = tuple(dict.fromkeys(known))
-    if asked in names:
+    there = tuple(dict.fromkeys(known))
+    if asked in there:
         return (asked,)
     name, tag = split(asked)
-    exact = [one for one in names if split(one) == (name, tag)]
+    exact = [one for one in there if split(one) == (name, tag)]
     if exact:
         return tuple(exact[:1])
-    return tuple(sorted((one for one in names if _fits(name, tag, *split(one))), key=age))
+    found = (one for one in there if _fits(name, tag, *split(one)))
+    return tuple(sorted(found, key=lambda one: age(at_home(one, names))))
 
 
-def newest(asked: str, known: Iterable[str], place: str) -> str:
+def at_home(reference: str, names: Names) -> str:
+    """A reference with the tag that a release has in locks and layouts; what is no release's stays as it is."""
+    name, colon, tag = reference.rpartition(":")
+    home = names.release(tag) if colon and "/" not in tag else ""
+    return f"{name}:{home}" if home else reference
+
+
+def newest(asked: str, known: Iterable[str], place: str, names: Names = _USUAL) -> str:
     """The newest reference that is meant; what was asked itself if none fits, since it may be a digest.
 
     Raises:
         UsageError: several images are meant.
     """
-    names = matching(asked, known)
-    several = images(names)
+    found = matching(asked, known, names)
+    several = images(found)
     if len(several) > 1:
         raise UsageError(f"{place} has several images", f"there are: {', '.join(several)}")
-    return names[-1] if names else asked
+    return found[-1] if found else asked
 
 
 def images(references: Iterable[str]) -> tuple[str, ...]:
@@ -83,11 +94,11 @@ def age(reference: str) -> tuple[Any, ...]:
     """
     name, tag = split(reference)
     of = stream(reference)
-    found = _RELEASE.fullmatch(_STREAM.sub("", tag))
-    if not found:
+    tag = _STREAM.sub("", tag)
+    if not tag:
         return (name, not of, of, True, (), 0, reference)
-    version = _version(found["version"])
-    return (name, not of, of, not found["dev"], version, int(found["revision"] or 0), reference)
+    version, revision = versions.parse_tag(tag) or (tag, -1)
+    return (name, not of, of, revision != 0, _version(version), max(revision, 0), reference)
 
 
 def _fits(name: str, tag: str, its_name: str, its_tag: str) -> bool:

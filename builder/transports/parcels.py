@@ -17,6 +17,7 @@ class Parcel:
     Attributes:
         place: where it lies, for messages: ``oci:out:nova-api:31.0.0-r4``.
         repository: ``openstack/nova-api``.
+        release: what its tag is in locks and layouts: ``31.0.0-r4``.
         fixed: its tag never gets another content.
         floating: tags that move to it, if they do not name something newer.
         beside: what is to refer to it, by the annotations that name such things in layouts.
@@ -29,6 +30,7 @@ class Parcel:
     place: str
     repository: str
     tag: str
+    release: str
     fixed: bool = True
     floating: tuple[str, ...] = ()
     beside: Mapping[str, bytes] = field(default_factory=dict)

@@ -22,9 +22,8 @@ from builder.report import Reporter, Silent
 from builder.tools.store import Store
 from builder.transports import blobs as blobs_
 from builder.transports.oci_layout import ATTESTED, LOCK, VEX
+from dsl.naming import Names
 
-RELEASE = re.compile(r".+-(r[0-9]+|dev)")
-"""The tag of one release: other tags move, or are somebody else's."""
 _OF_ANOTHER = re.compile(r"sha256-[0-9a-f]{64}(\..*)?")
 """The tags of what refers to an image: lists of referrers, and cosign's own."""
 _INDEXES = (oci.INDEX, oci.DOCKER_LIST)
@@ -86,6 +85,7 @@ class Repositories:
         prefix: of repositories' names, with its slash; empty for none.
         image: the last part of a repository's name; empty for all there are.
         tag: what is asked for, if it is a tag.
+        called: what releases are called there: all other tags move, or are somebody else's.
         anew: blobs are read from the registry, whatever the store has.
     """
 
@@ -94,6 +94,7 @@ class Repositories:
     image: str
     tag: str
     store: Store
+    called: Names
     anew: bool = False
 
     def names(self) -> tuple[str, ...]:
@@ -127,12 +128,12 @@ class Repositories:
         notes = notes_of(listed)
         return StoredImage(name, found.data, config or b"", blobs, found.digest, notes=notes)
 
-    def floating(self, image: str) -> Mapping[Digest, tuple[str, ...]]:
-        """The tags of an image that are no release's own, by the digest that each leads to."""
+    def floating(self, repository: str) -> Mapping[Digest, tuple[str, ...]]:
+        """The tags of a repository that are no release's own, by the digest that each leads to."""
         found: dict[Digest, tuple[str, ...]] = {}
-        for tag in content.tags(self.session, self.prefix + image) or ():
-            if not RELEASE.fullmatch(tag) and not _OF_ANOTHER.fullmatch(tag):
-                digest = content.digest_of(self.session, self.prefix + image, tag)
+        for tag in content.tags(self.session, repository) or ():
+            if not self.called.release(tag) and not _OF_ANOTHER.fullmatch(tag):
+                digest = content.digest_of(self.session, repository, tag)
                 if digest:
                     found[digest] = (*found.get(digest, ()), tag)
         return found
@@ -148,7 +149,7 @@ class Repositories:
 
     def _tags(self, image: str) -> tuple[str, ...]:
         tags = [tag for tag in content.tags(self.session, self.prefix + image) or () if not _OF_ANOTHER.fullmatch(tag)]
-        return tuple(tag for tag in tags if RELEASE.fullmatch(tag)) or tuple(tags)
+        return tuple(tag for tag in tags if self.called.release(tag)) or tuple(tags)
 
     def _of_this_machine(self, repository: str, index: Manifest) -> Manifest | None:
         try:
@@ -162,7 +163,7 @@ class Repositories:
 
 
 def at(
-    text: str, store: Store, reporter: Reporter | None = None, *, anew: bool = False
+    text: str, store: Store, names: Names, reporter: Reporter | None = None, *, anew: bool = False
 ) -> tuple[Repositories, str, str]:
     """What an address names: the place, how names in it begin, and what is asked of it.
 
@@ -172,7 +173,7 @@ def at(
     found = address.parse(text)
     above, _, image = found.path.rpartition("/") if found.whole else (found.path, "", "")
     prefix = f"{above}/" if above else ""
-    place = Repositories(session(found, reporter), prefix, image, found.tag, store, anew)
+    place = Repositories(session(found, reporter), prefix, image, found.tag, store, names, anew)
     scheme = "http://" if found.host.plain else ""
     if not found.whole:
         asked = ""

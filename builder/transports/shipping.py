@@ -253,7 +253,7 @@ class _Shipment:
                 if not releases[found]:
                     self._reporter.warn(f"{name} stays where it is: {found} there does not say which release it is")
                     continue
-                newer = naming.age(f"x:{releases[found]}") > naming.age(f"x:{parcel.tag}")
+                newer = naming.age(f"x:{releases[found]}") > naming.age(f"x:{parcel.release}")
                 if newer and releases[found] not in parcel.withdrawn:
                     self._reporter.detail(f"{name} stays at {releases[found]}, which is newer than {parcel.tag}")
                     continue

@@ -73,7 +73,7 @@ def team() -> str:
 
 
 def parcel(image: Image, repository: str, tag: str = "1.0-r1", **more: object) -> Parcel:
-    return Parcel(image, f"oci:out:{repository}:{tag}", repository, tag, **more)  # type: ignore[arg-type]
+    return Parcel(image, f"oci:out:{repository}:{tag}", repository, tag, tag, **more)  # type: ignore[arg-type]
 
 
 def send(

@@ -7,6 +7,7 @@ import pytest
 from builder.errors import UsageError
 from builder.model.lock import LockedPackage
 from builder.pipeline.finding import Chosen, Wish
+from dsl.naming import Names
 
 PACKAGE = LockedPackage(
     "libssl3t64", "3.5.9-1~deb13u1+b1", "amd64", "openssl", "3.5.9-1~deb13u1", "debian", "trixie", "x", 1, "0" * 64, "x"
@@ -51,4 +52,4 @@ def test_what_is_no_wish_is_said(text: str) -> None:
     ],
 )
 def test_releases_are_named_by_what_engines_print(text: str, chosen: bool) -> None:
-    assert Chosen.named(text).has("oci:out:nova-api:31.0.0-r1", "sha256:" + "a" * 64, newest=True) is chosen
+    assert Chosen.named(text, Names()).has("oci:out:nova-api:31.0.0-r1", "sha256:" + "a" * 64, newest=True) is chosen

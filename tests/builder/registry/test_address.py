@@ -7,6 +7,7 @@ import pytest
 from builder.errors import UsageError
 from builder.registry import address
 from builder.registry.address import Host
+from dsl.naming import Names
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -65,8 +66,12 @@ def test_plain_http_is_said_or_of_this_machine() -> None:
 
 
 def test_a_prefix() -> None:
-    found = address.prefix("registry.example:5000/openstack")
-    assert found.repository("nova-api") == "openstack/nova-api"
-    assert address.prefix("registry.example:5000").repository("nova-api") == "nova-api"
+    found = address.home("registry.example:5000/openstack", Names())
+    assert found.repository("nova", "nova-api") == "openstack/nova-api"
+    assert address.home("registry.example:5000", Names()).repository("nova", "nova-api") == "nova-api"
+    flat = Names("{registry}/{component}/{image}:{version}-r{revision}")
+    assert address.home("registry.example:5000", flat).repository("nova@bookworm", "nova-api") == "nova/nova-api"
+    with pytest.raises(UsageError, match=r"no \{namespace\} that 'openstack' could be"):
+        address.home("registry.example:5000/openstack", flat)
     with pytest.raises(UsageError, match="names an image"):
         address.prefix("registry.example/openstack:1")
