@@ -13,7 +13,7 @@ from typing import Any
 from dsl import base_passwd, model
 from dsl.catalog import SHIPPED_LAYERS, Catalog, CatalogComponent, Definition, Located
 from dsl.document import Path_
-from dsl.errors import Place, Problem
+from dsl.errors import Place, Problem, nearest
 
 SHELLS = frozenset(
     {"sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish", "busybox", "su", "runuser"}
@@ -192,6 +192,7 @@ def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Pro
     yield from _command(definition, ("run", "command"), run.command)
     for name, step in image.steps.items():
         yield from _command(definition, ("steps", name, "command"), step.command)
+        yield from _order(definition, image, name)
     if health and health.exec:
         yield from _command(definition, ("run", "health", "exec"), health.exec)
     users: list[tuple[Path_, str]] = [(("run", "user"), run.user)]
@@ -207,6 +208,26 @@ def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Pro
         if seen.setdefault(number, name) != name:
             message = f"the port {number[0]}/{number[1]} is {seen[number]!r}, too"
             yield _tell(definition, ("run", "ports", name), "two-names", message)
+
+
+def _order(definition: Definition, image: model.ImageDefinition, name: str) -> Iterator[Problem]:
+    for index, other in enumerate(image.steps[name].after):
+        path = ("steps", name, "after", index)
+        if other not in image.steps:
+            yield _tell(definition, path, "unknown-name", f"there is no step {other!r}", nearest(other, image.steps))
+        elif name in _followed(image, other):
+            yield _tell(definition, path, "circle", f"{other} waits for {name} itself")
+
+
+def _followed(image: model.ImageDefinition, name: str) -> frozenset[str]:
+    found: set[str] = set()
+    left = [name]
+    while left:
+        one = left.pop()
+        if one not in found and one in image.steps:
+            found.add(one)
+            left += image.steps[one].after
+    return frozenset(found)
 
 
 def _command(definition: Definition, path: Path_, command: tuple[str, ...]) -> Iterator[Problem]:
@@ -329,6 +350,9 @@ def _templates(definitions: Iterable[Definition]) -> Iterator[Problem]:
                 if isinstance(config, str) or config.template is not None:
                     problem = _beside(definition, path)
                     yield from (problem,) if problem else _template(definition.beside(*path))
+            for name in definition.model.beside:
+                problem = _beside(definition, ("beside", name))
+                yield from (problem,) if problem else _template(definition.beside("beside", name))
 
 
 def _template(file: Path) -> Iterator[Problem]:

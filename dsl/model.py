@@ -101,6 +101,30 @@ Keep = Annotated[
 ]
 Variable = Annotated[str, _like(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable")]
 Allowance = Annotated[str, _like("shell|sudo|scripts|root", "one of shell, sudo, scripts and root")]
+DnsName = Annotated[
+    str, _like(r"[a-z]([a-z0-9-]*[a-z0-9])?", "a name of lower-case letters, digits and dashes"), Meta(max_length=63)
+]
+"""What Kubernetes takes for a name that stands in addresses, too."""
+HostName = Annotated[
+    str,
+    _like(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", "the name of a host, such as id.example"),
+    Meta(max_length=253),
+]
+Schedule = Annotated[
+    str,
+    _like(
+        r"@(hourly|daily|weekly|monthly|yearly)|[0-9*/,-]+( [0-9A-Za-z*/,?-]+){4}",
+        'a time as in cron, such as "15 3 * * *"',
+    ),
+]
+Selector = Annotated[
+    str,
+    _like(
+        r"[A-Za-z0-9][A-Za-z0-9._/-]*=[A-Za-z0-9._-]*(,[A-Za-z0-9][A-Za-z0-9._/-]*=[A-Za-z0-9._-]*)*",
+        "labels of nodes, such as role=compute",
+    ),
+]
+When = Literal["start", "before", "after", "by-hand"]
 
 
 class Node(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -376,6 +400,14 @@ class Step(Node, frozen=True, kw_only=True):
     """The functions that must be there: `database`."""
     writable: tuple[AbsolutePath | Writable, ...] = ()
     """Folders it writes to beside those of `run`."""
+    when: When = "by-hand"
+    """When the deploy stage runs it. `before` the service of this release runs, once for each deployment; `after` it works; at each `start` of the service on its volumes, right before it; or only `by-hand`. What is not by hand does no harm when it runs again."""
+    after: tuple[Key, ...] = ()
+    """Steps of the same image that it waits for."""
+    schedule: Schedule | None = None
+    """When it runs again and again, as cron says it, in UTC: `"15 3 * * *"`."""
+    given: Mapping[Variable, str] = field(default_factory=dict)
+    """Environment variables that the site gives, never in the image: text as in a template, `"{{ secret('admin-identity') }}"`."""
 
 
 class ConfigFile(Node, frozen=True, kw_only=True):
@@ -492,6 +524,10 @@ class ImageDefinition(Definition, frozen=True, kw_only=True):
     """One-off commands by name: `db-sync`, `init`, `upgrade`."""
     config: Mapping[AbsolutePath, RelativePath | ConfigFile] = field(default_factory=dict)
     """Paths where configuration is expected, and their templates."""
+    beside: Mapping[AbsolutePath, RelativePath] = field(default_factory=dict)
+    """Further files that configuration speaks of, and their templates: rendered and mounted with it, while the image expects none of them. Root's, readable for the group that the image runs as."""
+    given: Mapping[Variable, str] = field(default_factory=dict)
+    """Environment variables that the site gives, never in the image: text as in a template, `"{{ secret('session-key') }}"`."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there for it to work: `database`."""
     provides: tuple[Key, ...] | Mapping[Key, Provision] = ()
@@ -532,6 +568,8 @@ class Component(Node, frozen=True, kw_only=True):
     """The functions that must be there: `database`."""
     provides: tuple[Key, ...] | Mapping[Key, Provision] = ()
     """The functions that it provides: `compute`; or each with how it is spoken to."""
+    values: Mapping[Line, Any] = field(default_factory=dict)
+    """What its templates ask for by `value('NAME')` where the site says nothing else."""
     sources: Mapping[Name, Source] = field(default_factory=dict)
     """Package sources of all its definitions, beside those of the layers below."""
     layers: Mapping[Name, SharedDefinition] = field(default_factory=dict)
@@ -655,6 +693,45 @@ class From(Node, frozen=True, kw_only=True):
     """A component or an image of the site: `mariadb`."""
 
 
+class NodeGroup(Node, frozen=True, kw_only=True):
+    """Some hosts of a site, and what runs on them."""
+
+    nodes: Selector | None = None
+    """Which nodes of a cluster, by their labels: `role=compute`; all if not given."""
+    runs: tuple[Line, ...] = ()
+    """What runs there: components, all their images, or `component/image`. All of the site if neither this nor `except` is given."""
+    except_: tuple[Line, ...] = field(default=(), name="except")
+    """What does not run there, of all that is left."""
+    values: Mapping[Line, Any] = field(default_factory=dict)
+    """What is other there than in the site's `values`."""
+
+
+class Placement(Node, frozen=True, kw_only=True):
+    """What a site says of one image."""
+
+    replicas: Annotated[int, Meta(ge=0, le=1000)] = 1
+    """How many of it run."""
+    storage: Mapping[Key, Quantity] = field(default_factory=dict)
+    """How large its volumes are, by their names; 1Gi if not given."""
+    storage_class: DnsName | None = None
+    """The class of its volumes; the cluster's own if not given."""
+
+
+class Entrance(Node, frozen=True, kw_only=True):
+    """How an image is reached from outside a cluster: an Ingress."""
+
+    host: HostName
+    """The name under which it is reached."""
+    port: Key | None = None
+    """The name of its port; the only one if not given."""
+    path: UrlPath = "/"
+    """What its paths begin with."""
+    class_: DnsName | None = field(default=None, name="class")
+    """The class of the Ingress; the cluster's own if not given."""
+    tls: DnsName | None = None
+    """The Secret of its certificate; without one it is reached over plain HTTP."""
+
+
 class Site(Node, frozen=True, kw_only=True):
     """A place where images run together (`site.yaml`), for `imgbuild deploy`."""
 
@@ -676,3 +753,13 @@ class Site(Node, frozen=True, kw_only=True):
         Name, Mapping[Key, Port | Annotated[str, _like(r"([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}", "ADDRESS:PORT")]]
     ] = field(default_factory=dict)
     """Ports that are reachable from outside, by image and port name: a port of 127.0.0.1, or `ADDRESS:PORT`."""
+    namespace: DnsName | None = None
+    """The namespace of a cluster; the site's name if not given."""
+    topology: Mapping[DnsName, NodeGroup] = field(default_factory=dict)
+    """Groups of hosts, and what runs where. Without it all runs anywhere."""
+    images: Mapping[Name, Placement] = field(default_factory=dict)
+    """How many of an image run, and how large its volumes are."""
+    ingress: Mapping[Name, Entrance] = field(default_factory=dict)
+    """Images that are reached from outside a cluster."""
+    pull_secrets: tuple[DnsName, ...] = ()
+    """Secrets of the namespace by which nodes pull images."""

@@ -5,14 +5,14 @@ Steps are services of the profile ``steps``: nothing starts them but ``docker co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
 from builder.deploy import workload as workloads
 from builder.deploy.engine_words import cpus, tmpfs
-from builder.deploy.workload import Deployment, Workload
+from builder.deploy.workload import Deployment, Variable, Workload
 from dsl import quantities
 
 _HEAD = """# Rendered by `imgbuild deploy render`: change the site's file, not this one.
@@ -39,6 +39,7 @@ def _service(one: Workload) -> dict[str, Any]:
     ports = [f"{at}:{declared.ports[name][0]}/{declared.ports[name][1]}" for name, at in one.publish.items()]
     return {
         "container_name": one.name,
+        **_environment({}, one.given),
         "restart": "unless-stopped",
         "stop_grace_period": f"{grace}s",
         **({"ports": ports} if ports and not one.on_host_network else {}),
@@ -51,8 +52,13 @@ def _step(one: Workload, name: str) -> dict[str, Any]:
         "profiles": ["steps"],
         "command": _plain(told["command"]),
         **({"user": told["user"]} if "user" in told else {}),
-        **({"environment": {key: _dollars(value) for key, value in told["env"].items()}} if told.get("env") else {}),
+        **_environment(told.get("env", {}), workloads.given(one, name)),
     }
+
+
+def _environment(own: Mapping[str, str], given: Iterable[Variable]) -> dict[str, Any]:
+    found = {**own, **{one.name: one.text for one in given}}
+    return {"environment": {name: _dollars(value) for name, value in found.items()}} if found else {}
 
 
 def _common(one: Workload, step: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -8,6 +8,12 @@ from urllib.parse import quote, urlsplit
 
 Secrets = Callable[[str], str]
 """A secret by its name."""
+Met = Callable[[str, str], None]
+"""Told of a function and of the name of an account that somebody wants there."""
+
+
+def _nobody(function: str, name: str) -> None:
+    """Hears nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Service:
         function: its name.
         port: empty where the scheme has one of its own.
         path: where its address ends; ``{account}`` stands for the name of an account.
+        met: told of each account that is asked for.
     """
 
     function: str
@@ -39,6 +46,7 @@ class Service:
     port: str
     path: str
     secrets: Secrets
+    met: Met = _nobody
 
     @classmethod
     def outside(cls, function: str, address: str, secrets: Secrets) -> Service:
@@ -64,6 +72,7 @@ class Service:
 
     def account(self, name: str) -> Account:
         """A user of the service; its password is the secret ``FUNCTION-NAME``."""
+        self.met(self.function, name)
         password = self.secrets(f"{self.function}-{name}")
         path = self.path.replace("{account}", name)
         return Account(name, password, f"{self.scheme}://{name}:{quote(password, safe='')}@{self.address}{path}")

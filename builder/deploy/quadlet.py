@@ -36,7 +36,7 @@ def units(deployment: Deployment, folder: str) -> dict[str, str]:
 
 def _service(one: Workload, network: str, folder: str) -> str:
     ports = one.declared.ports
-    container = _common(one, one.name, network, folder, {})
+    container = _common(one, one.name, network, folder, {"env": {each.name: each.text for each in one.given}})
     if not one.on_host_network:
         container += [("PublishPort", f"{at}:{ports[name][0]}/{ports[name][1]}") for name, at in one.publish.items()]
     grace = quantities.nanoseconds(one.declared.run.get("stop_grace", "30s")) // 10**9
@@ -54,6 +54,7 @@ def _service(one: Workload, network: str, folder: str) -> str:
 
 def _step(one: Workload, step: str, network: str, folder: str) -> str:
     told = one.declared.step(step)
+    told["env"] = {**told.get("env", {}), **{each.name: each.text for each in workloads.given(one, step)}}
     container = _common(one, f"{one.name}-{step}", network, folder, told)
     container.append(("Exec", " ".join(_quoted(word) for word in told["command"])))
     description = f"{step} of {one.name}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from builder.deploy.functions import Secrets, Service, Services
+from builder.deploy.functions import Account, Secrets, Service, Services
 from dsl.errors import DefinitionError, ImgbuildError, Place, Problem, nearest
 
 _ABSENT = object()
@@ -25,15 +26,46 @@ class _Unknown(Exception):
         self.hint = hint
 
 
-def render(template: Path, services: Services, values: Mapping[str, Any], secrets: Secrets) -> str:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What templates are answered.
+
+    Attributes:
+        accounts: the names of all accounts that are wanted where a function is provided.
+    """
+
+    services: Services
+    values: Mapping[str, Any]
+    secrets: Secrets
+    accounts: Callable[[str], Iterable[str]] = lambda function: ()
+
+
+def render(template: Path, answers: Answers) -> str:
     """The text of a template.
 
-    It has three functions: ``service('FUNCTION')``, ``value('NAME')`` or ``value('NAME', DEFAULT)``, and
-    ``secret('NAME')``.
+    It has four functions: ``service('FUNCTION')``, ``value('NAME')`` or ``value('NAME', DEFAULT)``, ``secret('NAME')``,
+    and ``accounts('FUNCTION')`` for who provides it.
 
     Raises:
         DefinitionError: it asks for what the site does not have, or is no template; with its line.
     """
+    return _rendered(template.read_text(), str(template), lambda line: Place(template, line), answers)
+
+
+def words(text: str, place: Place, answers: Answers) -> str:
+    """A text of a definition, rendered as a template is.
+
+    Args:
+        place: where it stands.
+
+    Raises:
+        DefinitionError: as for ``render``, at its place.
+    """
+    return _rendered(text, f"<{place}>", lambda line: place, answers)
+
+
+def _rendered(text: str, name: str, at: Callable[[int], Place], answers: Answers) -> str:
+    services, values = answers.services, answers.values
 
     def service(function: str) -> Service:
         if function not in services:
@@ -43,34 +75,35 @@ def render(template: Path, services: Services, values: Mapping[str, Any], secret
             )
         return services[function]
 
+    def accounts(function: str) -> tuple[Account, ...]:
+        return tuple(service(function).account(one) for one in answers.accounts(function))
+
     def value(name: str, default: Any = _ABSENT) -> Any:
         found = values.get(name, default)
         if found is _ABSENT:
             raise _Unknown(f"the site has no value {name!r}", nearest(name, values) or "add it under `values`")
         return found
 
-    text = template.read_text()
+    def problem(line: int, message: str, hint: str = "") -> DefinitionError:
+        lines = text.splitlines()
+        said = lines[line - 1] if line <= len(lines) else ""
+        return DefinitionError((Problem(at(line), "template", message, hint, said),))
+
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
-        code = environment.compile(text, filename=str(template))
+        code = environment.compile(text, filename=name)
         made = environment.template_class.from_code(environment, code, environment.make_globals(None))
-        return made.render(service=service, value=value, secret=secrets)
+        return made.render(service=service, value=value, secret=answers.secrets, accounts=accounts)
     except ImgbuildError:
         raise
     except TemplateSyntaxError as error:
-        raise _problem(template, text, error.lineno, error.message or "it cannot be read") from None
+        raise problem(error.lineno, error.message or "it cannot be read") from None
     except _Unknown as error:
-        raise _problem(template, text, _line(error, template), str(error), error.hint) from None
+        raise problem(_line(error, name), str(error), error.hint) from None
     except (TemplateError, SecurityError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise _problem(template, text, _line(error, template), str(error)) from None
+        raise problem(_line(error, name), str(error)) from None
 
 
-def _line(error: Exception, template: Path) -> int:
-    frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(template)]
+def _line(error: Exception, name: str) -> int:
+    frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
     return (frames[-1] if frames else None) or 1
-
-
-def _problem(template: Path, text: str, line: int, message: str, hint: str = "") -> DefinitionError:
-    lines = text.splitlines()
-    said = lines[line - 1] if line <= len(lines) else ""
-    return DefinitionError((Problem(Place(template, line), "template", message, hint, said),))

@@ -4,114 +4,193 @@ from __future__ import annotations
 
 import json
 import os
-import secrets as random
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from builder.declared import Declared
-from builder.deploy import compose, quadlet, rendering
-from builder.deploy.functions import Service, Services
-from builder.deploy.workload import ConfigFile, Deployment, Workload, place
-from builder.errors import UsageError, of_system
-from builder.pipeline import building
+from builder.deploy import compose, quadlet, rendering, values
+from builder.deploy.rendering import Answers
+from builder.deploy.workload import ConfigFile, Deployment, Step, Variable, Workload, place
+from builder.errors import of_system
+from builder.model.plan import ImagePlan
+from builder.pipeline import building, sites
 from builder.pipeline.edges import Edges
+from builder.pipeline.sites import Group, SiteFile
+from builder.pipeline.vault import Vault
 from builder.registry import address
 from builder.tools import files as files_
-from dsl import document, model, reader
-from dsl.catalog import Catalog, Definition, UnknownTarget
-from dsl.document import Document, Path_
-from dsl.errors import DefinitionError, Problem, nearest
+from dsl import model
+from dsl.catalog import Catalog, Definition
 
 Format = Literal["compose", "quadlet"]
 FORMATS: tuple[Format, ...] = ("compose", "quadlet")
+_ANYWHERE = Group("", {}, {})
 
 
-@dataclass(frozen=True, slots=True)
-class SiteFile:
-    """A site and the text that it comes from."""
+@dataclass(slots=True)
+class _Accounts:
+    """The accounts that templates ask for, by function, and whether one asks for all of them."""
 
-    site: model.Site
-    document: Document
+    names: dict[str, set[str]] = field(default_factory=dict)
+    listed: bool = False
 
-    def problem(self, at: Path_, code: str, message: str, hint: str = "") -> DefinitionError:
-        """What is wrong at a place of it."""
-        return DefinitionError((self.document.problem(self.document.place(at), code, message, hint),))
+    def met(self, function: str, name: str) -> None:
+        self.names.setdefault(function, set()).add(name)
 
-
-class Vault:
-    """A site's secrets, in a file that only its owner reads. What is asked for and not there is made once.
-
-    Attributes:
-        made: the names of those that were made in this run.
-        missing: the names of those that could not be, as there is no file to keep them.
-    """
-
-    def __init__(self, file: Path | None) -> None:
-        self.made: list[str] = []
-        self.missing: list[str] = []
-        self._file = file
-        self._known = _read_secrets(file) if file else {}
-
-    def secret(self, name: str) -> str:
-        """A secret by its name."""
-        if name not in self._known:
-            (self.made if self._file else self.missing).append(name)
-            # Nothing that an address or a file of settings would take for its own mark.
-            self._known[name] = random.token_hex(24)
-        return self._known[name]
-
-    def keep(self) -> None:
-        """Write those that were made beside those that were there.
-
-        Raises:
-            ImgbuildError: the file cannot be written.
-        """
-        if not self.made or self._file is None:
-            return
-        try:
-            files_.write(self._file, yaml.safe_dump(self._known).encode())
-            self._file.chmod(0o600)
-        except OSError as error:
-            raise of_system(error, "the secrets cannot be kept", str(self._file)) from None
-
-
-def read(path: Path) -> SiteFile:
-    """A site's file, or the ``site.yaml`` of a folder.
-
-    Raises:
-        DefinitionError: with all that is wrong with it.
-    """
-    text = document.read(path / "site.yaml" if path.is_dir() else path)
-    return SiteFile(reader.validate(text, model.Site), text)
+    def of(self, function: str) -> tuple[str, ...]:
+        self.listed = True
+        return tuple(sorted(self.names.get(function, ())))
 
 
 def deployment(catalog: Catalog, file: SiteFile, vault: Vault, edges: Edges) -> Deployment:
-    """What runs at a site, with its configuration.
+    """What runs at a site on one host, with its configuration: its groups of hosts make no difference.
 
     Raises:
         DefinitionError: the site names what is not there, or a template asks for it.
         StaleLock: an image's lock cannot be used.
     """
-    images = _images(catalog, file)
-    declared = _declared(catalog, images, file.site.registry, edges)
-    services = _services(catalog, file, images, declared, vault)
+    images = sites.images(catalog, file)
+    plans = building.plans(catalog, images, edges)
+    found = declared(catalog, file.site.registry or "", plans)
+    placed = [(image, _ANYWHERE) for image in images]
+    return Deployment(file.site.site, _workloads(catalog, file, placed, plans, found, vault))
+
+
+def on_cluster(
+    catalog: Catalog, file: SiteFile, vault: Vault, plans: Mapping[str, ImagePlan], digests: Mapping[str, str]
+) -> Deployment:
+    """What runs at a site on a cluster: each image in each of its groups of hosts.
+
+    Args:
+        digests: of what was released, by the keys of images; those that are not there go by their tags.
+
+    Raises:
+        DefinitionError: the site names what is not there, or a template asks for it.
+    """
+    images = sites.images(catalog, file)
+    registry = file.site.registry or catalog.workspace.registry or ""
+    found = declared(catalog, registry, plans, digests)
+    placed = [(image, group) for image in images for group in sites.groups(file, image)]
     return Deployment(
         file.site.site,
-        tuple(
-            Workload(
-                image.name,
-                declared[image.key],
-                tuple(_files(image, declared[image.key], services, file.site.values, vault)),
-                _published(file, image.name, declared[image.key]),
-            )
-            for image in images
-        ),
+        _workloads(catalog, file, placed, plans, found, vault),
+        file.site.namespace or file.site.site,
+        file.site.pull_secrets,
     )
+
+
+def declared(
+    catalog: Catalog, registry: str, plans: Mapping[str, ImagePlan], digests: Mapping[str, str] | None = None
+) -> dict[str, Declared]:
+    """What images say of themselves, by their keys, as a registry calls them; the engine's own if that is empty."""
+    home = address.home(registry, catalog.names) if registry else None
+    overlays = {one.name: one.overlay or "" for one in catalog.components}
+    found = {}
+    for key, plan in plans.items():
+        name = f"{plan.image}:{plan.tag}"
+        if home:
+            tag = home.names.tag(plan.tag, overlays.get(plan.component, ""))
+            name = f"{home.address.host}/{home.repository(plan.component, plan.image)}:{tag}"
+        digest = (digests or {}).get(key, "")
+        found[key] = Declared(f"{name}@{digest}" if digest else name, json.loads(plan.config))
+    return found
+
+
+def _workloads(
+    catalog: Catalog,
+    file: SiteFile,
+    placed: list[tuple[Definition, Group]],
+    plans: Mapping[str, ImagePlan],
+    found: Mapping[str, Declared],
+    vault: Vault,
+) -> tuple[Workload, ...]:
+    accounts = _Accounts()
+    images = tuple(dict.fromkeys(image for image, _ in placed))
+    services = sites.services(catalog, file, images, found, vault.secret, accounts.met)
+
+    def made(image: Definition, group: Group) -> tuple[Workload, bool]:
+        accounts.listed = False
+        answers = Answers(
+            services, values.plain(sites.values(catalog, file, image, group)), vault.secret, accounts.of
+        )  # fmt: skip
+        alone = sum(other is image for other, _ in placed) == 1
+        one = _workload(catalog, file, image, group, found[image.key], plans[image.key], answers, vault, alone=alone)
+        return one, accounts.listed
+
+    first = [made(image, group) for image, group in placed]
+    # Who lists the accounts of what it provides comes again, once all of them are known.
+    return tuple(
+        made(image, group)[0] if listed else one for (one, listed), (image, group) in zip(first, placed, strict=True)
+    )
+
+
+def _workload(
+    catalog: Catalog,
+    file: SiteFile,
+    image: Definition,
+    group: Group,
+    told: Declared,
+    plan: ImagePlan,
+    answers: Answers,
+    vault: Vault,
+    *,
+    alone: bool,
+) -> Workload:
+    assert isinstance(image.model, model.ImageDefinition)
+    placement = file.site.images.get(image.name, model.Placement())
+    return Workload(
+        image.name,
+        told,
+        tuple(_files(image, image.model, told, answers, vault)),
+        sites.published(file, image.name, told),
+        component=catalog.component_of(image).model.component,
+        version=plan.tag,
+        group="" if alone else group.name,
+        nodes=group.nodes,
+        given=_given(image, ("given",), image.model.given, answers, vault),
+        steps=tuple(_step(image, name, step, answers, vault) for name, step in sorted(image.model.steps.items())),
+        replicas=placement.replicas,
+        storage=placement.storage,
+        storage_class=placement.storage_class or "",
+        needs=sites.needs(catalog, image),
+        provides=tuple(sites.provisions(catalog, image)),
+        entrance=sites.entrance(file, image.name, told),
+    )
+
+
+def _step(image: Definition, name: str, step: model.Step, answers: Answers, vault: Vault) -> Step:
+    given = _given(image, ("steps", name, "given"), step.given, answers, vault)
+    return Step(name, step.when, step.after, step.schedule or "", given)
+
+
+def _given(
+    image: Definition, at: tuple[str, ...], told: Mapping[str, str], answers: Answers, vault: Vault
+) -> tuple[Variable, ...]:
+    found = []
+    for name, text in sorted(told.items()):
+        mark = len(vault.asked)
+        said = rendering.words(text, image.place(*at, name), answers)
+        found.append(Variable(name, said, vault.asked_since(mark)))
+    return tuple(found)
+
+
+def _files(
+    image: Definition, told: model.ImageDefinition, found: Declared, answers: Answers, vault: Vault
+) -> Iterator[ConfigFile]:
+    def text(*at: str) -> tuple[str, tuple[str, ...]]:
+        mark = len(vault.asked)
+        return rendering.render(image.beside(*at), answers), vault.asked_since(mark)
+
+    for path, said in told.config.items():
+        if isinstance(said, str) or said.template is not None:
+            owned = found.files[path]
+            words = text("config", path) if isinstance(said, str) else text("config", path, "template")
+            yield ConfigFile(path, owned["uid"], owned["gid"], owned["mode"], *words)
+    for path in told.beside:
+        yield ConfigFile(path, 0, int(found.user.partition(":")[2]), "0640", *text("beside", path))
 
 
 def write(found: Deployment, form: Format, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
@@ -153,139 +232,3 @@ def _write_config(folder: Path, one: Workload, file: ConfigFile) -> Iterator[str
     except PermissionError:
         yield f"chown {file.uid}:{file.gid} {path}"
     path.chmod(int(file.mode, 8))
-
-
-def _images(catalog: Catalog, file: SiteFile) -> tuple[Definition, ...]:
-    found: dict[str, Definition] = {}
-    for index, target in enumerate(file.site.components):
-        try:
-            images = catalog.find(target)
-        except UnknownTarget as error:
-            raise file.problem(("components", index), "unknown-name", error.message, error.hint) from None
-        for image in images:
-            same = found.setdefault(image.name, image)
-            if same.key != image.key:
-                message = f"{image.reference} has the name of {same.reference}, which runs here, too"
-                raise file.problem(("components", index), "same-name", message, "containers are found by their names")
-    for name in file.site.publish:
-        if name not in found:
-            message = f"no image {name!r} runs at this site"
-            raise file.problem(("publish", name), "unknown-name", message, nearest(name, found))
-    return tuple(found.values())
-
-
-def _declared(
-    catalog: Catalog, images: tuple[Definition, ...], registry: str | None, edges: Edges
-) -> dict[str, Declared]:
-    home = address.home(registry, catalog.names) if registry else None
-    sites = {one.name: one.overlay or "" for one in catalog.components}
-    found = {}
-    for key, plan in building.plans(catalog, images, edges).items():
-        name = f"{plan.image}:{plan.tag}"
-        if home:
-            tag = home.names.tag(plan.tag, sites.get(plan.component, ""))
-            name = f"{home.address.host}/{home.repository(plan.component, plan.image)}:{tag}"
-        found[key] = Declared(name, json.loads(plan.config))
-    return found
-
-
-def _services(
-    catalog: Catalog, file: SiteFile, images: Iterable[Definition], declared: Mapping[str, Declared], vault: Vault
-) -> Services:
-    found: dict[str, Service] = {}
-    for function, providers in _providers(catalog, images).items():
-        chosen = file.site.services.get(function)
-        if isinstance(chosen, str):
-            continue
-        at: Path_ = ("services", function) if chosen else ()
-        if chosen:
-            names = {name for image, _ in providers for name in (image.name, image.component, image.reference)}
-            providers = [one for one in providers if chosen.from_ in (one[0].name, one[0].component, one[0].reference)]
-            if not providers:
-                message = f"{chosen.from_!r} does not provide {function!r}"
-                raise file.problem(at, "unknown-name", message, nearest(chosen.from_, filter(None, names)))
-        if len({image.component for image, _ in providers}) > 1:
-            said = ", ".join(image.reference for image, _ in providers)
-            hint = f"say which under `services`: {{{function}: {{from: {providers[0][0].reference}}}}}"
-            raise file.problem(at, "ambiguous", f"several provide {function!r}: {said}", hint)
-        reached = [
-            Service(function, told.scheme, image.name, str(port), told.path, vault.secret)
-            for image, told in providers
-            if (port := _port(function, told, declared[image.key]))
-        ]
-        found |= {function: reached[0]} if reached else {}
-    for function, given in file.site.services.items():
-        if isinstance(given, str):
-            try:
-                found[function] = Service.outside(function, given, vault.secret)
-            except ValueError as error:
-                raise file.problem(("services", function), "value", str(error)) from None
-        elif function not in found:
-            message = f"{given.from_!r} does not provide {function!r}"
-            raise file.problem(("services", function), "unknown-name", message, nearest(function, found))
-    return found
-
-
-def _providers(catalog: Catalog, images: Iterable[Definition]) -> dict[str, list[tuple[Definition, model.Provision]]]:
-    found: dict[str, list[tuple[Definition, model.Provision]]] = {}
-    for image in images:
-        assert isinstance(image.model, model.ImageDefinition)
-        for said in (image.model.provides, catalog.component_of(image).model.provides):
-            told = said if isinstance(said, Mapping) else {name: model.Provision() for name in said}
-            for function, provision in told.items():
-                found.setdefault(function, []).append((image, provision))
-    return found
-
-
-def _port(function: str, told: model.Provision, declared: Declared) -> int | None:
-    name = told.port or function
-    if name in declared.ports:
-        return declared.ports[name][0]
-    only = list(declared.ports.values())
-    return only[0][0] if told.port is None and len(only) == 1 else None
-
-
-def _files(
-    image: Definition, declared: Declared, services: Services, values: Mapping[str, Any], vault: Vault
-) -> Iterator[ConfigFile]:
-    assert isinstance(image.model, model.ImageDefinition)
-    for path, said in image.model.config.items():
-        at = ("config", path) if isinstance(said, str) else ("config", path, "template")
-        if isinstance(said, str) or said.template is not None:
-            told = declared.files[path]
-            text = rendering.render(image.beside(*at), services, values, vault.secret)
-            yield ConfigFile(path, told["uid"], told["gid"], told["mode"], text)
-
-
-def _published(file: SiteFile, name: str, declared: Declared) -> dict[str, str]:
-    found = {}
-    for port, at in file.site.publish.get(name, {}).items():
-        if port not in declared.ports:
-            message = f"{name} declares no port {port!r}"
-            raise file.problem(("publish", name, port), "unknown-name", message, nearest(port, declared.ports))
-        found[port] = f"127.0.0.1:{at}" if isinstance(at, int) else at
-    return found
-
-
-def _read_secrets(file: Path) -> dict[str, str]:
-    if not file.exists():
-        return {}
-    read_ = document.read(file)
-    if not isinstance(read_.data, dict) or not all(isinstance(value, str) for value in read_.data.values()):
-        problem: Problem = read_.problem(read_.place(()), "type", "a mapping of names to quoted texts is expected here")
-        raise DefinitionError((problem,))
-    return dict(read_.data)
-
-
-def require_secrets(vault: Vault) -> None:
-    """See that every secret could be given.
-
-    Raises:
-        UsageError: there is no file of them.
-    """
-    if vault.missing:
-        names = ", ".join(dict.fromkeys(vault.missing))
-        raise UsageError(
-            f"the configuration of this site wants secrets: {names}",
-            "say --secrets FILE: those that it does not hold are made once and kept there, for its owner alone",
-        )

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.kit import documents
 from tests.kit.engines import Docker
@@ -36,7 +37,8 @@ def test_keystone_with_what_it_needs_on_one_host(fleet: Fleet, docker: Docker, t
     site.write_text(site.read_text().replace("identity: 5000", f"identity: {port}"))
     try:
         with documents.followed("examples/hosts/README.md", clone, fleet.cache, docker, port):
-            assert _token(port).startswith("gAAAA")  # Fernet's mark
+            secrets = yaml.safe_load((clone / "secrets.yaml").read_text())
+            assert _token(port, secrets["admin-identity"]).startswith("gAAAA")  # Fernet's mark
             told = {name: json.loads(docker("inspect", name))[0] for name in ("mariadb", "memcached", "keystone")}
             for one in told.values():
                 assert (one["HostConfig"]["ReadonlyRootfs"], one["HostConfig"]["CapDrop"]) == (True, ["ALL"])
@@ -55,8 +57,8 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def _token(port: int) -> str:
-    user = {"name": "admin", "domain": {"id": "default"}, "password": "only-an-example"}
+def _token(port: int, password: str) -> str:
+    user = {"name": "admin", "domain": {"id": "default"}, "password": password}
     asked = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v3/auth/tokens", json.dumps(asked).encode(), {"Content-Type": "application/json"}

@@ -94,6 +94,21 @@ def test_images_come_from_the_registry(deployed: Site) -> None:
         ("values:", "publish: {app: {http: 80}}\nvalues:", "app declares no port 'http'", "serving"),
         ("values:", "publish: {web: {http: 80}}\nvalues:", "no image 'web' runs at this site", "app"),
         ("site: home", "site: home\nregion: x", "there is no key 'region'", ""),
+        ("values:", "ingress: {app: {host: a.example, port: http}}\nvalues:", "app declares no port 'http'", "serving"),
+        (
+            "values:",
+            "images: {app: {storage: {data: 1Gi}}}\nvalues:",
+            "site.yaml:4:26: error: app has no volume 'data'",
+            "",
+        ),
+        (
+            "values:",
+            "topology: {one: {runs: [ap]}}\nvalues:",
+            "site.yaml:4:25: error: 'ap' does not run at this site",
+            "'app'",
+        ),
+        ("values:", "topology: {one: {except: [app]}}\nvalues:", "in no group of hosts: app", "`runs` of a group"),
+        ("values:", "topology: {one: {nodes: role}}\nvalues:", "expected labels of nodes, such as role=compute", ""),
     ],
 )
 def test_what_is_wrong_is_told_at_its_place(old: str, new: str, message: str, hint: str, deployed: Site) -> None:
@@ -102,6 +117,129 @@ def test_what_is_wrong_is_told_at_its_place(old: str, new: str, message: str, hi
     assert (found.code, message in found.errors, hint in found.errors) == (2, True, True), found.errors
     assert not (deployed.folder / "rendered").exists()
     assert not (deployed.folder / "secrets.yaml").exists()
+
+
+KUBERNETES = ("deploy", "render", ".", "--kubernetes", "1.31")
+
+
+def test_objects_for_kubernetes(deployed: Site) -> None:
+    deployed.edit("repos/app/component.yaml", "run: {", "run: {volumes: {data: /data}, ")
+    deployed.works("lock", "app")
+    told = deployed.works(*KUBERNETES)
+    objects = {f"{one['kind']}/{one['metadata']['name']}": one for one in yaml.safe_load_all(told.output)}
+    (app,) = objects["StatefulSet/app"]["spec"]["template"]["spec"]["containers"]
+    assert (app["command"], app["image"].partition("-r")[0]) == (["app"], "app:1")
+    assert objects["Namespace/home"]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "imgbuild"
+    # Secrets are left out, and it is said what they want.
+    assert not [name for name in objects if name.startswith("Secret/")]
+    assert "left out without --secrets FILE: Secret app-secret-config-" in told.errors
+    assert "which wants identity-app" in told.errors
+    assert "it goes by its tag" in told.errors
+    assert deployed.works(*KUBERNETES).output == told.output
+    # What was built is known by its digest, from the record or from a layout.
+    digest = deployed.build("app", out="elsewhere")["app"]
+    for words in ((*KUBERNETES,), (*KUBERNETES, "--layout", "elsewhere")):
+        found = deployed.works(*words, "--secrets", "secrets.yaml", "--json")
+        assert found.json["images"]["app"].endswith(f"@{digest}")
+        assert (found.json["unreleased"], "by its tag" in found.errors) == ([], False)
+    other = deployed.run(*KUBERNETES, "--layout", "elsewhere", cache=deployed.another_cache())
+    assert f"@{digest}" in other.output
+    secrets = yaml.safe_load((deployed.folder / "secrets.yaml").read_text())
+    assert list(secrets) == ["identity-app"]
+    assert "Secret" in [one["kind"] for one in found.json["objects"]]
+
+
+def test_objects_in_files(deployed: Site) -> None:
+    words = (*KUBERNETES, "--secrets", "secrets.yaml", "--to", "objects")
+    first = deployed.works(*words).output.splitlines()
+    (secret,) = (deployed.folder / name for name in first if "-secret-" in name)
+    assert secret.stat().st_mode & 0o777 == 0o600
+    mine = deployed.folder / "objects/kustomization.yaml"
+    mine.write_text("resources: []\n")
+    before = _texts(deployed.folder / "objects")
+    assert deployed.works(*words).output.splitlines() == first
+    assert _texts(deployed.folder / "objects") == before
+    # What is rendered no more is gone, what somebody else wrote is not.
+    deployed.edit("site.yaml", "greeting: hello", "greeting: moin")
+    deployed.works(*words)
+    assert (secret.exists(), mine.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words", "message"),
+    [
+        ("values:", "values:", ("--kubernetes", "1.2"), "no release of Kubernetes that is known here"),
+        ("values:", "values:", ("--layout", "repos"), "repos is no OCI layout"),
+        ("values:", "images: {app: {replicas: 2}}\nvalues:", (), "app keeps data: several of it would share that"),
+    ],
+)
+def test_what_is_wrong_for_kubernetes(old: str, new: str, words: tuple[str, ...], message: str, deployed: Site) -> None:
+    deployed.edit("repos/app/component.yaml", "run: {", "run: {volumes: {data: /data}, ")
+    deployed.works("lock", "app")
+    deployed.edit("site.yaml", old, new)
+    found = deployed.run("deploy", "render", "site.yaml", *words)
+    assert (found.code, message in found.errors, found.output) == (2, True, ""), found.errors
+
+
+def test_what_is_needed_must_be_there(deployed: Site) -> None:
+    other = {"summary": "a database", "extends": "tiny ^1.0", "run": {"command": ["app"], "user": "root"}}
+    store = {"dsl": 1, "component": "store", "summary": "a store", "version": "1", "provides": ["storage"]}
+    more = {"repos/store/component.yaml": yaml.safe_dump({**store, "images": {"store": other}})}
+    project(deployed.folder, more)
+    deployed.edit("repos/app/component.yaml", "version:", "needs: [storage, identty]\nversion:")
+    found = deployed.run("deploy", "render", ".", "--format", "compose", "--secrets", "secrets.yaml")
+    assert found.code == 2
+    assert "site.yaml:3:14: error: app needs 'storage', and nothing at this site provides it" in found.errors
+    assert "add store to `components`, or its address under `services`: {storage: …}" in found.errors
+    assert "app needs 'identty'" in found.errors
+    assert "did you mean 'identity'?" in found.errors
+    # An address will do.
+    deployed.edit("repos/app/component.yaml", "needs: [storage, identty]", "needs: [storage, identity]")
+    deployed.edit("site.yaml", "services: {", 'services: {storage: "nfs://files.example", ')
+    deployed.works("deploy", "render", ".", "--format", "compose", "--secrets", "secrets.yaml")
+
+
+def test_where_values_come_from(deployed: Site) -> None:
+    deployed.edit("repos/app/component.yaml", "version:", "values: {greeting: hi, token: abc}\nversion:")
+    deployed.edit("site.yaml", "values:", "topology: {a: {}, b: {values: {greeting: moin}}}\nvalues:")
+    told = deployed.works("deploy", "config", ".", "app", "--rendered").output
+    assert '  "greeting": "hello"  # site.yaml:5, in place of repos/app/component.yaml:5\n' in told
+    assert '  "greeting": "moin"  # site.yaml:4, in place of site.yaml:5, repos/app/component.yaml:5\n' in told
+    assert "    greeting = moin\n    login = https://app:MASKED@id.example/v3\n" in told
+    assert "secrets: [identity-app]\n" in told
+    one, two = deployed.works("deploy", "config", ".", "--json").json
+    assert [one["group"], two["group"]] == ["a", "b"]
+    assert one["values"]["token"] == {"value": "MASKED", "place": "repos/app/component.yaml:5", "over": []}
+    assert two["files"] == ["/etc/app.conf"]
+    assert (one["image"], one["services"]) == ("app/app", {})
+    wrong = deployed.run("deploy", "config", ".", "ap")
+    assert (wrong.code, "did you mean 'app'?" in wrong.errors) == (2, True)
+
+
+def test_what_a_site_gives_beside_configuration(deployed: Site) -> None:
+    deployed.edit(
+        "repos/app/component.yaml",
+        "config: {",
+        "beside: {/etc/accounts: accounts.j2}\n    given: {GREETING: \"{{ value('greeting') }}\"}\n    "
+        "steps: {init: {command: [app], given: {A: \"{{ secret('a') }} $\"}}}\n    config: {",
+    )
+    listing = "{% for one in accounts('serving') %}{{ one.name }}:{{ one.password }}\n{% endfor %}"
+    template = "{{ service('serving').account('me').url }}\n"
+    project(deployed.folder, {"repos/app/accounts.j2": listing, "repos/app/app.conf.j2": template})
+    deployed.works("lock", "app")
+    deployed.works("deploy", "render", ".", "--format", "compose", "--secrets", "secrets.yaml")
+    secrets = yaml.safe_load((deployed.folder / "secrets.yaml").read_text())
+    accounts = deployed.folder / "rendered/config/app/etc/accounts"
+    assert accounts.read_text() == f"me:{secrets['serving-me']}\n"
+    assert (accounts.stat().st_uid, accounts.stat().st_gid, accounts.stat().st_mode & 0o777) == (0, 8000, 0o640)
+    services = yaml.safe_load((deployed.folder / "rendered/compose.yaml").read_text())["services"]
+    assert services["app"]["environment"] == {"GREETING": "hello"}
+    assert services["app-init"]["environment"] == {"GREETING": "hello", "A": f"{secrets['a']} $$"}
+    deployed.edit("repos/app/component.yaml", "value('greeting')", "value('greting')")
+    wrong = deployed.run("deploy", "render", ".", "--format", "compose", "--secrets", "secrets.yaml")
+    assert (wrong.code, "component.yaml:" in wrong.errors, "no value 'greting'" in wrong.errors) == (2, True, True)
+    # None of it is in the image.
+    assert "GREETING" not in deployed.works("plan", "app", "--json").output
 
 
 def test_secrets_need_a_file(deployed: Site) -> None:

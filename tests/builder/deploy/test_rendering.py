@@ -10,6 +10,7 @@ import pytest
 
 from builder.deploy import rendering
 from builder.deploy.functions import Service
+from builder.deploy.rendering import Answers
 from dsl.errors import DefinitionError
 
 SERVICES = {
@@ -21,7 +22,7 @@ SERVICES = {
 def rendered(folder: Path, text: str, values: Mapping[str, Any] | None = None) -> str:
     template = folder / "app.conf.j2"
     template.write_text(text)
-    return rendering.render(template, SERVICES, values or {}, lambda name: f"secret of {name}")
+    return rendering.render(template, Answers(SERVICES, values or {}, lambda name: f"secret of {name}"))
 
 
 @pytest.mark.parametrize(

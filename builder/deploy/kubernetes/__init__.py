@@ -1,0 +1,1 @@
+"""A deployment → plain Kubernetes objects, as a person would have written them."""

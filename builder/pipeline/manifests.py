@@ -1,0 +1,156 @@
+"""A site's file × the workspace → Kubernetes objects: images by the digests of their releases, files if they are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.deploy.kubernetes import objects, text
+from builder.deploy.kubernetes.objects import Rendered
+from builder.deploy.kubernetes.waves import CircleError
+from builder.errors import RecordError, UsageError, of_system
+from builder.model.plan import ImagePlan
+from builder.pipeline import building, deploying, recording, sites
+from builder.pipeline.edges import Edges
+from builder.pipeline.sites import SiteFile
+from builder.pipeline.vault import Vault
+from builder.tools import files as files_
+from builder.transports import oci_layout
+from dsl.catalog import Catalog
+
+_LAYOUT = Path("out")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """What a site comes to on a cluster.
+
+    Attributes:
+        unreleased: the images of which no release is known, by their tags.
+    """
+
+    rendered: Rendered
+    images: Mapping[str, str]
+    unreleased: tuple[str, ...]
+
+
+def render(
+    catalog: Catalog,
+    file: SiteFile,
+    version: tuple[int, int],
+    vault: Vault,
+    layouts: tuple[Path, ...],
+    edges: Edges,
+    *,
+    withheld: bool,
+) -> Manifests:
+    """All objects of a site, and which images are not by their digests.
+
+    Args:
+        layouts: where releases lie beside those that the record knows; ``out`` if there are none.
+        withheld: whether Secrets are left out.
+
+    Raises:
+        DefinitionError: the site names what is not there, or a template asks for it.
+        StaleLock: an image's lock cannot be used.
+        UsageError: a layout is none.
+    """
+    images = sites.images(catalog, file)
+    plans = building.plans(catalog, images, edges)
+    known = _digests(catalog, plans, layouts, edges)
+    found = deploying.on_cluster(catalog, file, vault, plans, known)
+    try:
+        rendered = objects.render(found, version, withheld=withheld)
+    except CircleError as error:
+        message = f"these components need each other: {error}"
+        raise file.problem(("components",), "circle", message, "one of them has to do without") from None
+    references = {one.name: one.declared.reference for one in found.workloads}
+    unreleased = tuple(f"{plan.image}:{plan.tag}" for key, plan in plans.items() if key not in known)
+    return Manifests(rendered, references, unreleased)
+
+
+def write(found: Rendered, folder: Path) -> tuple[Path, ...]:
+    """Write each object to a file of its own, and take away those of a time before.
+
+    Raises:
+        ImgbuildError: the folder cannot be written to.
+    """
+    texts = {objects.file_name(one): text.stream((one,)) for one in found.objects}
+    secret = {objects.file_name(one) for one in found.objects if one["kind"] == "Secret"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.yaml"):
+            if path.name not in texts and path.read_text(errors="replace").startswith(text.HEAD):
+                path.unlink()
+        for name, said in texts.items():
+            if name in secret:
+                _write_secret(folder / name, said)
+            else:
+                files_.write(folder / name, said.encode())
+    except OSError as error:
+        raise of_system(error, "the site cannot be rendered", str(folder)) from None
+    return tuple(folder / name for name in texts)
+
+
+def _write_secret(path: Path, said: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as stream:
+        stream.write(said)
+
+
+def _digests(
+    catalog: Catalog, plans: Mapping[str, ImagePlan], layouts: tuple[Path, ...], edges: Edges
+) -> dict[str, str]:
+    """The digests of images that were built from what their locks say now, by the keys of images."""
+    released = {**dict(_in_layouts(layouts)), **dict(_in_record(catalog, plans.values(), edges))}
+    found = ((key, released.get(_called(plan))) for key, plan in plans.items() if plan.revision)
+    return {key: digest for key, digest in found if digest}
+
+
+def _called(plan: ImagePlan) -> tuple[str, str]:
+    return plan.image, plan.content_key
+
+
+def _in_layouts(layouts: tuple[Path, ...]) -> Iterator[tuple[tuple[str, str], str]]:
+    for folder in layouts or ((_LAYOUT,) if (_LAYOUT / "index.json").exists() else ()):
+        for entry in oci_layout.at(folder).entries:
+            told = entry.notes
+            if told.get("org.imgbuild.revision", "0") != "0":
+                name = told.get("org.imgbuild.image", ""), told.get("org.imgbuild.content-key", "")
+                yield name, entry.digest
+
+
+def _in_record(
+    catalog: Catalog, plans: Iterable[ImagePlan], edges: Edges
+) -> Iterator[tuple[tuple[str, str], str]]:  # fmt: skip
+    try:
+        record = recording.opened(catalog, edges.store)
+        from builder.record import releases
+
+        wanted = {(plan.component, plan.image): plan for plan in plans}
+        with record.reading() as connection:
+            for image in releases.images(connection, recording.workspace(catalog)):
+                plan = wanted.get((image.component, image.name))
+                for one in releases.some(connection, image).values() if plan else ():
+                    if plan and (one.version, one.revision, one.content_key) == (
+                        plan.version, plan.revision, plan.content_key
+                    ) and one.digest:  # fmt: skip
+                        yield _called(plan), one.digest
+    except RecordError as error:
+        edges.reporter.warn(f"without the record: {error.message}")
+
+
+def require_released(found: Manifests) -> None:
+    """See that every image goes by its digest.
+
+    Raises:
+        UsageError: of some no release is known.
+    """
+    if found.unreleased:
+        raise UsageError(
+            f"no release is known of: {', '.join(found.unreleased)}",
+            "build and publish them, or name the layout that has them: --layout DIR",
+        )
