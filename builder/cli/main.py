@@ -32,6 +32,7 @@ COMMANDS = {
     "list": "List components, layer definitions and images.",
     "lock": "Resolve packages and write locks.",
     "migrate": "Print what a definition says in place of a config.json of Kolla.",
+    "mirror": "Carry releases to a site without internet: what it lacks, in an archive.",
     "outdated": "Show locked packages that have newer versions.",
     "plan": "Show which layers a build would make or reuse.",
     "provenance": "Print from what, how and when an image was built.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builder.errors import ImageError
@@ -16,6 +16,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+EMPTY, _EMPTY_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -66,6 +67,29 @@ def manifest(config_bytes: bytes, layers: Sequence[Layer]) -> bytes:
             "mediaType": MANIFEST,
             "config": {"mediaType": CONFIG, "digest": Digest.of(config_bytes), "size": len(config_bytes)},
             "layers": [descriptor(layer) for layer in layers],
+        }
+    )
+
+
+def artifact(
+    kind: str, layers: Sequence[Mapping[str, Any]], subject: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> bytes:  # fmt: skip
+    """The manifest of something that is no image (image-spec, "Guidelines for Artifact Usage"); its config is ``EMPTY``.
+
+    Args:
+        layers: descriptors.
+        subject: the descriptor of what it refers to.
+    """
+    return dump(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": kind,
+            "config": {"mediaType": _EMPTY_TYPE, "digest": Digest.of(EMPTY), "size": len(EMPTY)},
+            "layers": list(layers),
+            **({"subject": subject} if subject else {}),
+            **({"annotations": annotations} if annotations else {}),
         }
     )
 

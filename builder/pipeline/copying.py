@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from builder import transports
@@ -12,20 +13,22 @@ from builder.errors import UsageError
 from builder.model.digest import Digest
 from builder.model.image import Image, StoredImage
 from builder.model.release import moment
-from builder.pipeline import building, locking, published, recording, selection, workspace
+from builder.pipeline import building, decisions, locking, published, recording, selection, workspace
 from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.registry.logins import Logins
 from builder.registry.session import Session
-from builder.transports import Named, naming, shipping
+from builder.transports import Named, evidence, naming, oci_layout, shipping
 from builder.transports.evidence import ARTIFACTS, Evidence
 from builder.transports.parcels import Parcel
 from builder.trust import cosign
+from builder.trust.cosign import Seal
 from dsl import versions
 from dsl.catalog import Catalog
 from dsl.naming import Names
 
-_OURS = "org.imgbuild.component"
+COMPONENT = "org.imgbuild.component"
+"""The label of our images that says which component one is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,10 @@ def copy(catalog: Catalog, sources: Iterable[str], target: str, edges: Edges) ->
     found = [stored for source in sources for stored in _newest(source, catalog.names, edges)]
     kind, colon, rest = target.partition(":")
     if kind == transports.REGISTRY and colon:
-        return tuple(_send(catalog, found, rest, edges))
+        return tuple(send(catalog, found, rest, edges))
     way = transports.parse_target(target, building.offered(catalog))
     transports.require((way,), [naming.split(naming.tagged(stored.name))[0] for stored in found], edges.store)
-    return tuple(_write(found, way, edges))
+    return tuple(write(found, way, edges))
 
 
 def released(catalog: Catalog, targets: Iterable[str], registry: str) -> tuple[str, ...]:
@@ -104,29 +107,65 @@ def _newest(source: str, called: Names, edges: Edges) -> Iterator[StoredImage]:
         yield stored
 
 
-def _write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -> Iterator[Copied]:
+def write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -> Iterator[Copied]:
+    """Write images to a place that is no registry."""
     for stored in found:
         image = transports.parsed(stored)
-        reference = _reference(stored, image)
-        name = naming.split(reference)[0]
-        beside = _evidence(stored, edges)
-        seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
-        kept = {kind: given for kind, given in seals.items() if given}
-        named = Named(name, reference, published.notes(stored.notes), dict(_beside(stored)), kept)
+        named = called(stored, image, edges)
+        if way.kind == "oci" and named.seals:
+            named = replace(named, seals=_with_others(named.seals, Path(way.path), named.reference, image.digest))
         transports.write(image, way, named, edges.store, edges.reporter)
-        yield Copied(stored.name, str(way.of(name)), image.digest if stored.kept else "")
+        yield Copied(stored.name, str(way.of(named.image)), image.digest if stored.kept else "")
 
 
-def _send(catalog: Catalog, found: Iterable[StoredImage], where: str, edges: Edges) -> Iterator[Copied]:
-    home = address.home(where, catalog.names)
+def called(stored: StoredImage, image: Image, edges: Edges) -> Named:
+    """What an image is called where it is written, with all that lies beside it."""
+    reference = _reference(stored, image)
+    beside = _evidence(stored, edges)
+    seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
+    kept = {kind: given for kind, given in seals.items() if given}
+    return Named(naming.split(reference)[0], reference, published.notes(stored.notes), dict(_beside(stored)), kept)
+
+
+def _with_others(
+    seals: Mapping[str, tuple[Seal, ...]], folder: Path, reference: str, digest: Digest
+) -> Mapping[str, tuple[Seal, ...]]:
+    """Signatures, with those that a layout has of the same image: what others have put there stays."""
+    if not (folder / "index.json").exists():
+        return seals
+    there = oci_layout.at(folder)
+    if not any((entry.name, entry.digest) == (reference, digest) for entry in there.entries):
+        return seals
+    known = evidence.of_layout(there.read(reference))
+    others = {cosign.SIGNATURES: known.signatures, cosign.ATTESTATIONS: known.attestations}
+    return {
+        kind: (*given, *(one for one in others[kind] if one.entry not in {own.entry for own in given}))
+        for kind, given in seals.items()
+    }
+
+
+def send(
+    catalog: Catalog | None, found: Iterable[StoredImage], where: str, edges: Edges, *,
+    floating: Mapping[str, tuple[str, ...]] | None = None, origins: Mapping[Digest, str] | None = None,
+) -> Iterator[Copied]:  # fmt: skip
+    """Send images to a registry.
+
+    Args:
+        catalog: whose images are recorded there; None where there is no workspace.
+        floating: tags that move to an image beside its own, by what it is called: ``nova-api:31.0.0-r4``. Those of its
+            version begin there as the names of that registry do.
+        origins: repositories of the registry that have a blob.
+    """
+    home = address.home(where, catalog.names if catalog else Names())
     host = home.address.host
-    sites = {component.name: component.overlay or "" for component in catalog.components}
+    sites = {component.name: component.overlay or "" for component in catalog.components} if catalog else {}
     parcels = []
+    withdrawn = decisions.withdrawn(catalog) if catalog and floating else {}
     now = {published.TIME: moment(int(time.time()))}
     for stored in found:
         image = transports.parsed(stored)
         name, release = naming.split(_reference(stored, image))
-        component = image.labels.get(_OURS, "")
+        component = image.labels.get(COMPONENT, "")
         tag = home.names.tag(release, sites.get(component, ""))
         beside = _evidence(stored, edges)
         parcels.append(
@@ -135,24 +174,34 @@ def _send(catalog: Catalog, found: Iterable[StoredImage], where: str, edges: Edg
                 bool((versions.parse_tag(release) or ("", 0))[1]),
                 beside=dict(_beside(stored)), notes={**published.notes(stored.notes), **now}, signatures=beside.signatures,
                 attestations=beside.attestations,
+                floating=tuple(_floating(home.names, release, (floating or {}).get(f"{name}:{release}", ()))),
+                withdrawn=withdrawn.get(name, frozenset()),
             )
         )  # fmt: skip
     with Session(host, Logins(), edges.reporter) as session:
         session.ping()
-        done = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False)
-    own = {(image.component, image.name) for component in catalog.components for image in component.images}
-    there = published.sent(parcels, done, str(host))
-    recording.publish(catalog, tuple(x for x in there if (x[0].component, x[0].image) in own), edges)
+        done = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False, origins=origins)
+    if catalog:
+        own = {(image.component, image.name) for component in catalog.components for image in component.images}
+        there = published.sent(parcels, done, str(host))
+        recording.publish(catalog, tuple(x for x in there if (x[0].component, x[0].image) in own), edges)
     for parcel, sent in zip(parcels, done, strict=True):
         if sent.error:
             raise sent.error
         yield Copied(parcel.place, f"registry:{sent.reference}", sent.digest)
 
 
+def _floating(names: Names, release: str, tags: Iterable[str]) -> Iterator[str]:
+    """Floating tags of a release as a registry has them."""
+    version, _ = versions.parse_tag(release) or ("", 0)
+    known = dict(zip(versions.floating_tags(version), names.floating(version), strict=True))
+    yield from (known.get(tag, tag) for tag in tags)
+
+
 def _reference(stored: StoredImage, image: Image) -> str:
     """What an image is called: the release that it says it is, whatever tag it was asked by; another's by its place."""
     title, version = (image.labels.get(f"org.opencontainers.image.{key}", "") for key in ("title", "version"))
-    if title and version and _OURS in image.labels:
+    if title and version and COMPONENT in image.labels:
         return f"{title}:{version}"
     reference = naming.tagged(stored.name)
     if not all(naming.split(reference)) or "/" in reference:

@@ -15,7 +15,6 @@ from builder.model.image import Blobs, Image
 from builder.tools import files
 from builder.tools.store import Store
 from builder.transports import docker_archive, members, oci_layout
-from builder.transports.blobs import PartBlobs
 from builder.transports.docker_archive import DockerArchive
 from builder.transports.oci_layout import Layout
 
@@ -53,16 +52,16 @@ def pieces(image: Image, reference: str, without: Collection[Digest] = ()) -> It
         }
     ]
     index = oci.dump({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [entry]})
-    yield from _member("oci-layout", len(oci.LAYOUT), [oci.LAYOUT])
-    yield from _member("index.json", len(index), [index])
+    yield from member("oci-layout", len(oci.LAYOUT), [oci.LAYOUT])
+    yield from member("index.json", len(index), [index])
     for name, data in (
         ("manifest.json", json.dumps(docker).encode()),
         (_blob(image.digest), image.manifest),
         (_blob(image.config_digest), image.config),
     ):
-        yield from _member(name, len(data), [data])
+        yield from member(name, len(data), [data])
     for layer in {layer.digest: layer for layer in image.layers if layer.digest not in without}.values():
-        yield from _member(_blob(layer.digest), layer.size, _read(image.blobs, layer.digest))
+        yield from member(_blob(layer.digest), layer.size, _read(image.blobs, layer.digest))
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
@@ -92,12 +91,7 @@ def of(file: BinaryIO, place: str, store: Store) -> Layout | DockerArchive:
     found = members.of(file, place, store)
     index = found.read("index.json", place)
     if index is not None:
-        parts = {
-            Digest("sha256:" + name.removeprefix("blobs/sha256/")): part
-            for name, part in found.parts.items()
-            if name.startswith("blobs/sha256/")
-        }
-        return oci_layout.layout(index, PartBlobs(found.file, parts), place)
+        return oci_layout.layout(index, found.blobs(), place)
     manifest = found.read("manifest.json", place)
     if manifest is None:
         raise ImageError(f"{place} is no image archive: it has neither index.json nor manifest.json")
@@ -114,7 +108,12 @@ def _read(blobs: Blobs, digest: Digest) -> Iterator[bytes]:
             yield piece
 
 
-def _member(name: str, size: int, data: Iterable[bytes]) -> Iterator[bytes]:
+def member(name: str, size: int, data: Iterable[bytes]) -> Iterator[bytes]:
+    """A file of a tar: what it is called, and its bytes.
+
+    Raises:
+        ImageError: they are not so many.
+    """
     info = tarfile.TarInfo(name)
     info.size = size
     yield info.tobuf(tarfile.PAX_FORMAT)

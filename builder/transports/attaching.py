@@ -19,7 +19,6 @@ from builder.transports.sealing import Seals
 
 LIVING = (oci_layout.VEX,)
 """What is told of an image anew as time goes by: the newest takes the place of what was told before."""
-_EMPTY, _EMPTY_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def _write(session: Session, parcel: Parcel, missing: Sequence[str], outdated: S
     unlisted: dict[Digest, dict[str, Any]] = {}
     written: set[Digest] = set()
     if missing:
-        sealing.put(session, parcel.repository, _EMPTY, parcel.place)
+        sealing.put(session, parcel.repository, oci.EMPTY, parcel.place)
     for note in missing:
         descriptor, data = _artifact(parcel, note, subject)
         sealing.put(session, parcel.repository, parcel.beside[note], parcel.place)
@@ -107,17 +106,7 @@ def _artifact(parcel: Parcel, note: str, subject: Mapping[str, Any]) -> tuple[di
     data, kind = parcel.beside[note], ARTIFACTS[note]
     digest = Digest.of(data)
     notes = {**(parcel.notes if note == oci_layout.LOCK else {}), note: digest}
-    manifest = oci.dump(
-        {
-            "schemaVersion": 2,
-            "mediaType": oci.MANIFEST,
-            "artifactType": kind,
-            "config": {"mediaType": _EMPTY_TYPE, "digest": Digest.of(_EMPTY), "size": len(_EMPTY)},
-            "layers": [{"mediaType": kind, "digest": digest, "size": len(data)}],
-            "subject": subject,
-            "annotations": notes,
-        }
-    )
+    manifest = oci.artifact(kind, ({"mediaType": kind, "digest": digest, "size": len(data)},), subject, notes)
     descriptor = {
         "mediaType": oci.MANIFEST, "digest": Digest.of(manifest), "size": len(manifest), "artifactType": kind,
         "annotations": notes,

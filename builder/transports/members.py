@@ -9,12 +9,14 @@ from typing import BinaryIO
 
 from builder.errors import ImageError
 from builder.formats import compress
+from builder.model.digest import Digest
 from builder.tools.store import Store
 from builder.transports import blobs as blobs_
-from builder.transports.blobs import Part
+from builder.transports.blobs import Part, PartBlobs
 
 _PIECE = 1 << 20
 _ENTRIES_LIMIT = 100_000
+_BLOBS = "blobs/sha256/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class Members:
 
     file: BinaryIO
     parts: dict[str, Part]
+
+    def blobs(self) -> PartBlobs:
+        """Those that an OCI layout names by their digests."""
+        named = {name.removeprefix(_BLOBS): part for name, part in self.parts.items() if name.startswith(_BLOBS)}
+        return PartBlobs(self.file, {Digest(f"sha256:{name}"): part for name, part in named.items()})
 
     def read(self, name: str, place: str) -> bytes | None:
         """A small one's bytes."""

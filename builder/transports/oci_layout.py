@@ -169,13 +169,7 @@ def write(
     Returns:
         The manifest's digest.
     """
-    entry: dict[str, Any] = {
-        "mediaType": oci.MANIFEST,
-        "digest": image.digest,
-        "size": len(image.manifest),
-        "annotations": {oci.REF_NAME: reference, **(annotations or {})}
-        | {name: Digest.of(data) for name, data in (beside or {}).items()},
-    }
+    entry = described(image.manifest, reference, annotations, beside)
     with _exclusive(folder):
         _sweep(folder)
         index = _index(folder)
@@ -201,6 +195,20 @@ def write(
         files.write(folder / "oci-layout", oci.LAYOUT)
         files.write(folder / "index.json", oci.dump(index))
     return image.digest
+
+
+def described(
+    manifest: bytes, reference: str, annotations: Mapping[str, str] | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """An image's entry in an index, with arguments as of `write`."""
+    return {
+        "mediaType": oci.MANIFEST,
+        "digest": Digest.of(manifest),
+        "size": len(manifest),
+        "annotations": {oci.REF_NAME: reference, **(annotations or {})}
+        | {name: Digest.of(data) for name, data in (beside or {}).items()},
+    }
 
 
 def remove(folder: Path, references: Collection[str]) -> None:
@@ -252,12 +260,7 @@ def keep(folder: Path, reference: str, digest: Digest, seals: Mapping[str, tuple
     Args:
         seals: by their kind.
     """
-    documents: list[bytes] = []
-    notes: dict[str, str] = {}
-    for kind, given in seals.items():
-        manifest, config = cosign.manifest(one.entry for one in given)
-        documents += [manifest, config, *(one.data for one in given)]
-        notes[SEALED[kind]] = Digest.of(manifest)
+    documents, notes = sealed(seals)
     with _exclusive(folder):
         _sweep(folder)
         index, blobs = _index(folder), LayoutBlobs(folder)
@@ -274,10 +277,23 @@ def keep(folder: Path, reference: str, digest: Digest, seals: Mapping[str, tuple
             files.write(folder / "index.json", data)
 
 
+def sealed(seals: Mapping[str, tuple[Seal, ...]]) -> tuple[tuple[bytes, ...], dict[str, str]]:
+    """What is kept of signatures, by their kind, and the annotations that name it."""
+    documents: list[bytes] = []
+    notes: dict[str, str] = {}
+    for kind, given in seals.items():
+        manifest, config = cosign.manifest(one.entry for one in given)
+        documents += [manifest, config, *(one.data for one in given)]
+        notes[SEALED[kind]] = Digest.of(manifest)
+    return tuple(documents), notes
+
+
 def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]:
     if not isinstance(index["manifests"], list) or not depth:
         raise ValueError("it is no image index")
     for one in index["manifests"]:
+        if one.get("artifactType"):
+            continue
         digest = Digest.parse(one["digest"])
         called = str((one.get("annotations") or {}).get(oci.REF_NAME) or name)
         if one.get("mediaType") not in (oci.INDEX, oci.DOCKER_LIST):

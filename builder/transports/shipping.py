@@ -83,7 +83,7 @@ class _Delivered:
 
 def send(
     parcels: Sequence[Parcel], session: Session, reporter: Reporter, jobs: int = 4, *, dry_run: bool = False,
-    signer: Signer | None = None,
+    signer: Signer | None = None, origins: Mapping[Digest, str] | None = None,
 ) -> tuple[Sent, ...]:  # fmt: skip
     """Send images; one that fails keeps none of the others from coming.
 
@@ -91,11 +91,12 @@ def send(
         jobs: how much at once.
         dry_run: only say what would be sent.
         signer: who signs them, and attests what lies beside them, before any tag names them.
+        origins: repositories that have a blob, where that is known beforehand.
     """
     shipment = _Shipment(session, reporter, signer, dry_run=dry_run)
     pool, patient = ThreadPoolExecutor(jobs), True
     try:
-        return shipment.send(parcels, pool)
+        return shipment.send(parcels, pool, dict(origins or {}))
     except BaseException as error:
         patient = isinstance(error, Exception)
         raise
@@ -111,9 +112,10 @@ class _Shipment:
         self._mutex = Mutex()
         self._done = self._total = 0
 
-    def send(self, parcels: Sequence[Parcel], pool: ThreadPoolExecutor) -> tuple[Sent, ...]:
+    def send(
+        self, parcels: Sequence[Parcel], pool: ThreadPoolExecutor, origins: dict[Digest, str]
+    ) -> tuple[Sent, ...]:  # fmt: skip
         states = _each(pool, self._look, parcels)
-        origins: dict[Digest, str] = {}
         wanted: dict[Digest, dict[str, Bytes]] = {}
         for parcel, state in zip(parcels, states, strict=True):
             if isinstance(state, ImgbuildError):

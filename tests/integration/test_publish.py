@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 from tests.kit import documents
 from tests.kit.distribution import Site
 from tests.kit.faulty_proxy import Fault, FaultyProxy
-from tests.kit.project import ROOT, Run, environment, running
+from tests.kit.project import ROOT, Run, running
 from tests.kit.registry import PASSWORD, USER, Registry, registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(9)]
@@ -303,15 +301,7 @@ def test_the_guide_is_followed(two: Site, plain: Registry) -> None:
         ("keystone", "second"),
     ):
         script = script.replace(name, ours)
-    shim = two.folder.parent / "bin"
-    shim.mkdir()
-    (shim / "imgbuild").write_text(f'#!/bin/sh\nexec {sys.executable} -m builder.cli.main "$@"\n')
-    (shim / "imgbuild").chmod(0o755)
-    env = environment(two.cache, {**two.env, "PATH": f"{shim}:{os.environ['PATH']}"})
-    result = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=two.folder, env=env, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    documents.run(script, two.folder, two.cache, two.env)
     assert {"1-r1", "1"} <= plain.tags("openstack/app").keys()
 
 

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.kit.engines import Docker
-from tests.kit.project import ROOT
+from tests.kit.project import ROOT, environment
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN = {
@@ -40,6 +42,20 @@ def checkout(folder: Path) -> Path:
     return copy
 
 
+def run(script: str, cwd: Path, cache: Path, env: Mapping[str, str]) -> str:
+    """Run a script that says ``imgbuild``: what it prints; it must end well."""
+    with tempfile.TemporaryDirectory() as shim:
+        program = Path(shim) / "imgbuild"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m builder.cli.main "$@"\n')
+        program.chmod(0o755)
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=cwd, capture_output=True, text=True, check=False,
+            env=environment(cache, {**env, "PATH": f"{shim}:{os.environ['PATH']}"}),
+        )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
 @contextlib.contextmanager
 def followed(
     document: str, checkout: Path, cache: Path, docker: Docker, port: int, env: Mapping[str, str] | None = None
@@ -57,15 +73,15 @@ def followed(
     assert script, "it has something to run"
     place = checkout.parent / "somewhere"
     place.mkdir()
-    environment = os.environ | {
+    own = os.environ | {
         "DOCKER_HOST": docker.host, "XDG_CACHE_HOME": str(cache), "PATH": f"{checkout}:{os.environ['PATH']}", **(env or {}),
     }  # fmt: skip
-    environment.pop("PYTHONPATH", None)
+    own.pop("PYTHONPATH", None)
     try:
         result = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=place if document.startswith("docs/") else checkout,
-            env=environment, text=True, capture_output=True, check=False,
+            env=own, text=True, capture_output=True, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stdout + result.stderr
         yield result.stdout

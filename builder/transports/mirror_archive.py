@@ -1,0 +1,282 @@
+"""Archives for sites without internet: an OCI layout in a tar, from which may be left out what a site has.
+
+    oci-layout, index.json                      as of any layout (image-spec, image-layout.md): skopeo and oras read it
+    blobs/sha256/HEX                            what is brought
+
+The index names one more thing than images: an artifact whose one layer lists what the archive holds, so that what was cut off or
+changed on the way is noticed. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from builder.errors import ImageError, IntegrityError, UsageError
+from builder.formats import oci
+from builder.model.digest import Digest
+from builder.model.image import Blobs
+from builder.registry.uploads import Bytes
+from builder.report import Reporter
+from builder.tools import files
+from builder.tools.store import Store
+from builder.transports import Named, archive, members, oci_layout
+from builder.transports import blobs as blobs_
+from builder.transports.oci_layout import Layout
+
+KIND = "application/vnd.imgbuild.mirror.v1+json"
+"""The type of the artifact that lists what an archive holds."""
+_NAME = "imgbuild-mirror"
+_PIECE = 1 << 20
+_BLOBS = "blobs/sha256/"
+_AGAIN = "copy it once more; if it is the same again, write it anew with `imgbuild mirror save`"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """An image that an archive brings.
+
+    Attributes:
+        named: with what lies beside it, and its signatures.
+        name: with its component: ``nova/nova-api``.
+        floating: the tags that lead to it beside its own.
+        documents: what is small of it: manifest, config, what lies beside it, signatures.
+        layers: each once.
+    """
+
+    named: Named
+    name: str
+    entry: Mapping[str, Any]
+    floating: tuple[str, ...]
+    documents: tuple[bytes, ...]
+    layers: tuple[Bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """What an archive holds.
+
+    Attributes:
+        layout: its images.
+        floating: tags that lead to them beside their own, by the images' names.
+        blobs: what it brings, with sizes.
+        names: of what it brings, the image that has it: ``nova/nova-api``; empty of what is no layer.
+        without: what was left out, since the site is to have it, by the name of an image there that has it: ``nova/nova-api``.
+    """
+
+    layout: Layout
+    floating: Mapping[str, tuple[str, ...]]
+    blobs: Mapping[Digest, int]
+    names: Mapping[Digest, str]
+    without: Mapping[Digest, str]
+
+
+def write(path: Path, images: Sequence[Released], had: Mapping[Digest, str], reporter: Reporter) -> Mirror:
+    """Write an archive, whole or not at all.
+
+    Args:
+        had: what the site has, by the name of an image that has it there.
+
+    Raises:
+        ImageError: a layer is missing or damaged.
+    """
+    documents = {Digest.of(data): data for one in images for data in one.documents}
+    documents[Digest.of(oci.EMPTY)] = oci.EMPTY
+    layers = {layer.digest: layer for one in images for layer in one.layers if layer.digest not in documents}
+    brought = {digest: layer for digest, layer in sorted(layers.items()) if digest not in had}
+    listed = {digest: len(data) for digest, data in documents.items()} | {d: x.size for d, x in brought.items()}
+    of = {layer.digest: one.name for one in sorted(images, key=lambda one: one.name) for layer in one.layers}
+    without = {digest: had[digest] for digest in sorted(layers) if digest in had}
+    entries = sorted((dict(one.entry) for one in images), key=_name)
+    floating = {one.named.reference: list(one.floating) for one in images if one.floating}
+    blobs = {digest: {"size": size, "of": of.get(digest, "")} for digest, size in listed.items()}
+    contents = oci.dump({"mirror": 1, "images": entries, "tags": floating, "blobs": blobs, "without": without})
+    index, manifest = _index(entries, contents)
+    documents |= {Digest.of(data): data for data in (contents, manifest)}
+    total, done = sum(layer.size for layer in brought.values()), 0
+    with files.replacing(path) as file:
+        for name, data in (("oci-layout", oci.LAYOUT), ("index.json", index)):
+            _add(file, name, len(data), [data])
+        for digest, data in sorted(documents.items()):
+            _add(file, _BLOBS + digest.hex, len(data), [data])
+        for digest, layer in brought.items():
+            _add(file, _BLOBS + digest.hex, layer.size, _verified(layer))
+            done += layer.size
+            reporter.progress("archive", done, total, "B")
+        file.write(b"\0" * (2 * tarfile.BLOCKSIZE))
+    return _contents(index, _Documents(documents), str(path))
+
+
+def read(path: Path, store: Store, reporter: Reporter) -> Mirror:
+    """An archive, every byte of which has been read and held against its digest.
+
+    Args:
+        store: where a compressed archive is unpacked, for as long as it is used.
+
+    Raises:
+        UsageError: there is no file, or it is no such archive.
+        ImageError, IntegrityError: it was cut off, or changed.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise UsageError(f"there is no archive {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder, and no archive of `imgbuild mirror save`") from None
+    try:
+        found = members.of(file, str(path), store)
+    except ImageError as error:
+        raise ImageError(f"{path} was cut off or changed, or is no archive: {error.message}", _AGAIN) from None
+    index = found.read("index.json", str(path))
+    if index is None:
+        raise ImageError(f"{path} was cut off or changed, or is no archive: it has no index.json", _AGAIN)
+    blobs = found.blobs()
+    mirror = _contents(index, blobs, str(path))
+    listed = mirror.blobs
+    missing = [d for d, size in listed.items() if d not in blobs.parts or blobs.parts[d].size != size]
+    if missing:
+        raise ImageError(
+            f"{path} was cut off or changed: {len(missing)} of {len(listed)} blobs are missing in it, {missing[0]} "
+            "for one",
+            _AGAIN,
+        )
+    total, done = sum(listed.values()), 0
+    for digest in listed:
+        with blobs.open(digest) as opened:
+            has = _digest(opened)
+        if has != digest:
+            raise IntegrityError(f"{path} was changed: {digest} in it has the digest {has}", digest, has, _AGAIN)
+        done += listed[digest]
+        reporter.progress("verify", done, total, "B")
+    return mirror
+
+
+def list_of(path: Path, store: Store) -> Mapping[Digest, str] | None:
+    """What a site has that has taken an archive in, by the name of an image that has it; None if it is no such archive.
+
+    Nothing but its list is read.
+
+    Raises:
+        ImageError: it was cut off, or changed.
+    """
+    try:
+        found = members.of(path.open("rb"), str(path), store)
+        index = found.read("index.json", str(path))
+    except ImageError:
+        return None
+    if index is None:
+        return None
+    with contextlib.suppress(UsageError):
+        blobs = found.blobs()
+        mirror = _contents(index, blobs, str(path))
+        return {**mirror.names, **mirror.without}
+    return None
+
+
+def described(
+    named: Named, name: str, manifest: bytes, config: bytes, layers: Iterable[Bytes], floating: Iterable[str]
+) -> Released:
+    """An image as an archive has it.
+
+    Args:
+        name: with its component: ``nova/nova-api``.
+        floating: the tags that lead to it beside its own.
+    """
+    seals, notes = oci_layout.sealed(named.seals)
+    entry = oci_layout.described(manifest, named.reference, {**named.annotations, **notes}, named.beside)
+    documents = (manifest, config, *named.beside.values(), *seals)
+    return Released(named, name, entry, tuple(floating), documents, tuple({one.digest: one for one in layers}.values()))
+
+
+def _index(entries: Iterable[Mapping[str, Any]], contents: bytes) -> tuple[bytes, bytes]:
+    """The index of images and of the artifact that is the list, and the manifest of that."""
+    manifest = oci.artifact(KIND, ({"mediaType": KIND, "digest": Digest.of(contents), "size": len(contents)},))
+    descriptor = {
+        "mediaType": oci.MANIFEST, "digest": Digest.of(manifest), "size": len(manifest), "artifactType": KIND,
+        "annotations": {oci.REF_NAME: _NAME},
+    }  # fmt: skip
+    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [*entries, descriptor]}
+    return oci.dump(index), manifest
+
+
+def _contents(index: bytes, blobs: Blobs, place: str) -> Mirror:
+    """What an archive is to hold, by its own list."""
+    changed = ImageError(f"{place} was cut off or changed: its index and its list do not go together", _AGAIN)
+    try:
+        manifests = oci.parse(index)["manifests"]
+        artifact = next((one for one in manifests if one.get("artifactType") == KIND), None)
+        if artifact is None:
+            raise UsageError(
+                f"{place} has images, but is no archive of `imgbuild mirror save`",
+                f"`imgbuild copy oci-archive:{place} TARGET` takes its images",
+            )
+        (layer,) = oci.parse(_document(blobs, Digest.parse(artifact["digest"])))["layers"]
+        contents = _document(blobs, Digest.parse(layer["digest"]))
+        said = oci.parse(contents)
+        if said["mirror"] != 1:
+            raise UsageError(f"{place} was written by a newer imgbuild", "use that one here, too")
+        if index != _index(said["images"], contents)[0]:
+            raise changed
+        return Mirror(
+            oci_layout.layout(index, blobs, place),
+            {str(name): tuple(map(str, tags)) for name, tags in said["tags"].items()},
+            {Digest.parse(digest): int(one["size"]) for digest, one in said["blobs"].items()},
+            {Digest.parse(digest): str(one["of"]) for digest, one in said["blobs"].items()},
+            {Digest.parse(digest): str(name) for digest, name in said["without"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise changed from None
+
+
+def _document(blobs: Blobs, digest: Digest) -> bytes:
+    with blobs.open(digest) as file:
+        data = blobs_.document(file, digest)
+    if Digest.of(data) != digest:
+        raise ValueError(digest)
+    return data
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["annotations"][oci.REF_NAME])
+
+
+def _add(file: BinaryIO, name: str, size: int, data: Iterable[bytes]) -> None:
+    for piece in archive.member(name, size, data):
+        file.write(piece)
+
+
+def _digest(file: BinaryIO) -> Digest:
+    found = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        found.update(piece)
+    return Digest.from_hex(found.hexdigest())
+
+
+def _verified(blob: Bytes) -> Iterator[bytes]:
+    found = hashlib.sha256()
+    with blob.open() as file:
+        while piece := file.read(_PIECE):
+            found.update(piece)
+            yield piece
+    if found.hexdigest() != blob.digest.hex:
+        raise IntegrityError(
+            f"{blob.place}: {blob.digest} is damaged: it has the digest sha256:{found.hexdigest()}",
+            blob.digest, f"sha256:{found.hexdigest()}", "move the layout away and build again",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """What was written just now, of which the small parts are still known."""
+
+    documents: Mapping[Digest, bytes]
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The bytes of a digest."""
+        return io.BytesIO(self.documents[digest])
