@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli import output
+from builder.cli import output, results
 from builder.cli.options import Common, common, jobs_option, written
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ _SHOWN = 20
     help="Keep both sides of files that differ without a reason.",
     type=click.Path(file_okay=False, path_type=Path),
 )
+@results.junit_option
 @jobs_option
 @common
-def command(common: Common, images: tuple[str, ...], keep: Path | None, jobs: int) -> int:
+def command(common: Common, images: tuple[str, ...], keep: Path | None, junit: Path | None, jobs: int) -> int:
     """Say whether images are the same system as their packages installed the ordinary way; ends with 3 if not.
 
     The ordinary way is mmdebstrap with exactly the locked packages, served from the store, and dpkg's path-exclude for
@@ -41,18 +43,25 @@ def command(common: Common, images: tuple[str, ...], keep: Path | None, jobs: in
       imgbuild compare nova-api
       imgbuild compare nova --json
       imgbuild compare oci:release:keystone --keep differences
+      imgbuild compare nova --junit compare.xml
     """
+    from builder.cli import differences
+    from builder.formats.junit import Case
     from builder.pipeline import comparing
     from builder.pipeline.edges import Edges
 
     store = common.store()
     catalog = common.catalog()
     stored = comparing.stored(catalog, images, store)
-    done = []
+    done, cases, began = [], [], time.monotonic()
     for one in comparing.compare(catalog, stored, Edges(store, common.reporter(), jobs), keep=keep):
         done.append(one)
+        faults = tuple(differences.line(row, whole=True) for row in one.unexplained)
+        cases.append(Case(one.name, faults, time.monotonic() - began))
+        began = time.monotonic()
         if not common.json:
             _show(one, everything=common.verbosity > 0)
+    results.write_junit(junit, "compare", cases)
     if common.json:
         output.print_json({"images": [one.data() for one in done]})
     return 0 if all(one.same for one in done) else 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from builder.cli import output
+from builder.cli import output, results
 from builder.cli.options import Common, common, jobs_option, targets
 
 
@@ -14,11 +16,13 @@ from builder.cli.options import Common, common, jobs_option, targets
 @click.option("--update", is_flag=True, help="Move everything to the newest versions.")
 @click.option("--check", is_flag=True, help="Only say whether locks fit their definitions; needs no network.")
 @click.option("--regroup", is_flag=True, help="Group packages into layers anew.")
+@results.junit_option
 @jobs_option
 @common
 def command(
-    common: Common, targets: tuple[str, ...], everything: bool, update: bool, check: bool, regroup: bool, jobs: int
-) -> int:
+    common: Common, targets: tuple[str, ...], everything: bool, update: bool, check: bool, regroup: bool,
+    junit: Path | None, jobs: int,
+) -> int:  # fmt: skip
     """Resolve packages and write locks: what is locked is kept, what is missing is added.
 
     A target is a component, an image or a layer definition. What it stands on is left alone; what stands on it comes
@@ -30,17 +34,24 @@ def command(
       imgbuild lock nova --update         move nova's own packages to the newest versions
       imgbuild lock debian-13 --update    move those of the base, below all images
       imgbuild lock --all --check         ends with 3 if a lock does not fit
+      imgbuild lock --all --check --junit locks.xml
     """
+    from builder.formats.junit import Case
     from builder.pipeline import locking, selection
     from builder.pipeline.edges import Edges
 
     if not targets and not everything:
         raise click.UsageError("name a target, or --all")
+    if junit and not check:
+        raise click.UsageError("--junit is for what --check finds")
     edges = Edges(common.store(), common.reporter(), jobs)
     catalog = common.catalog()
     selected = selection.select(catalog, targets)
     if check:
         reasons = locking.check(catalog, selected, edges)
+        titles = sorted({one.title for one in selected.definitions} | reasons.keys())
+        cases = [Case(name, (reasons[name],) if name in reasons else ()) for name in titles]
+        results.write_junit(junit, "lock --check", cases)
         if common.json:
             output.print_json({"stale": reasons})
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli import output
+from builder.cli import output, results
 from builder.cli.options import Common, common, jobs_option, reuse_option, running, targets
 from builder.model.advisory import SEVERITIES, Advisory
 from builder.model.decision import JUSTIFICATIONS
@@ -53,10 +53,11 @@ def _since(advisory: Advisory) -> str:
 @click.option("--kev", metavar="PLACE", help="Show since when each is known to be used, by CISA's catalogue.")
 @feeds_option
 @offline_option
+@results.sarif_option
 @common
 def status(
     common: Common, targets: tuple[str, ...], severity: str | None, fixable: bool, releases: str | None,
-    epss: str | None, kev: str | None, feeds: tuple[str, ...], offline: bool,
+    epss: str | None, kev: str | None, feeds: tuple[str, ...], offline: bool, sarif: Path | None,
 ) -> int:  # fmt: skip
     """Show the open advisories of images by their locks: package, layer, why it is there, fixed in which version.
 
@@ -72,6 +73,7 @@ def status(
       imgbuild security status
       imgbuild security status nova --severity high
       imgbuild security status --feed tracker.json --json
+      imgbuild security status --sarif flaws.sarif
       kubectl get pods -A -o yaml | imgbuild security status --releases -
     """
     from builder.model.advisory import State
@@ -94,6 +96,8 @@ def status(
     _tell_over(common, catalog)
     shown = securing.at_least(found.open, severity) if severity else found.open
     shown = tuple(one for one in shown if one.state == State.FIXABLE) if fixable else shown
+    if sarif:
+        results.write_sarif(sarif, results.of_findings(catalog, (*shown, *found.decided)), catalog.root)
     if common.json:
         output.print_json(
             {

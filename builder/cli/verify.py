@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from builder.cli import output
+from builder.cli import output, results
 from builder.cli.options import Common, common, jobs_option, written
 
 
@@ -13,9 +15,12 @@ from builder.cli.options import Common, common, jobs_option, written
 @click.option("--signed-by", "keys", metavar="KEY|env:NAME", multiple=True, required=True,
               help="The public key of whom you believe; of several, any will do.")  # fmt: skip
 @click.option("--no-layers", is_flag=True, help="Leave the layers to whoever pulls the image: a digest names each.")
+@results.junit_option
 @jobs_option
 @common
-def command(common: Common, images: tuple[str, ...], keys: tuple[str, ...], no_layers: bool, jobs: int) -> int:
+def command(
+    common: Common, images: tuple[str, ...], keys: tuple[str, ...], no_layers: bool, junit: Path | None, jobs: int
+) -> int:
     """Say whether images, and what is told of them, are what a key has signed; ends with 3 if not.
 
     Every byte is read: of the image, of its signatures, and of the lock, the bills of materials, the provenance and the OpenVEX
@@ -28,7 +33,9 @@ def command(common: Common, images: tuple[str, ...], keys: tuple[str, ...], no_l
     Examples:
       imgbuild verify registry:registry.example:5000/openstack/nova-api:31.0.0-r4 --signed-by release.pub
       imgbuild verify oci:out --signed-by release.pub --signed-by next.pub --json
+      imgbuild verify oci:out --signed-by release.pub --junit verify.xml
     """
+    from builder.formats.junit import Case
     from builder.pipeline import trusting
     from builder.trust import keys as keys_
 
@@ -43,6 +50,8 @@ def command(common: Common, images: tuple[str, ...], keys: tuple[str, ...], no_l
         print(f"{one.name}: {told}", flush=True)
         for fault in one.faults:
             print(f"  {fault.where}: {fault.message}")
+    cases = [Case(one.name, tuple(f"{fault.where}: {fault.message}" for fault in one.faults)) for one in verdicts]
+    results.write_junit(junit, "verify", cases)
     if common.json:
         output.print_json({"images": [one.data() for one in verdicts]})
     return 3 if any(one.faults for one in verdicts) else 0

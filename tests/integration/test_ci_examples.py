@@ -36,10 +36,13 @@ Script = Callable[[Path], str]
 
 
 def github(folder: Path) -> str:
-    first, second = yaml.safe_load((EXAMPLES / "github/security-updates.yml").read_text())["jobs"]["watch"]["steps"][1:]
-    inside = re.search(r'"\$IMAGE" (.*)', first["run"])
-    assert inside
-    return f"{inside[1]} || code=$?\n{second['run']}\nexit ${{code:-0}}"
+    steps = yaml.safe_load((EXAMPLES / "github/security-updates.yml").read_text())["jobs"]["watch"]["steps"]
+    first, second, third = (one["run"] for one in steps if "run" in one)
+    update, status = (re.search(r'"\$IMAGE" (.*)', one) for one in (first, third))
+    assert update
+    assert status
+    # In its own shell, since the pipeline's has one for each.
+    return f"{update[1]} || code=$?\n({second})\n{status[1]}\ngrep -q sarif-2.1.0 flaws.sarif\nexit ${{code:-0}}"
 
 
 def gitlab(folder: Path) -> str:
@@ -94,9 +97,7 @@ def test_the_branch_is_pushed(script: Script, site: Site, repository: Repository
             folder.mkdir()
         else:
             repositories.cloned(bare, folder)
-        text = script(folder).replace(
-            "imgbuild security watch", f"imgbuild security watch --feed {site.folder}/tracker.json"
-        )
+        text = re.sub("imgbuild security (watch|status)", rf"\g<0> --feed {site.folder}/tracker.json", script(folder))
         done = subprocess.run(["sh", "-ec", text], cwd=folder, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return bare.branches().get(NAME, "")

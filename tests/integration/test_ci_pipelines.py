@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from junitparser import JUnitXml
 
 from tests.integration.test_publish import SECOND
 from tests.kit import keys, repositories
@@ -128,6 +130,13 @@ def test_a_pipeline(
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"1-r1", "1"} <= there.tags(f"{tmp_path.name}/app").keys()
     assert key.secrets[0] not in done.stdout + done.stderr
+    # What it keeps for people to see is there: GitHub's at lines, of the others what was looked at.
+    if pipeline is github:
+        assert json.loads((tmp_path / "main/check.sarif").read_text())["runs"][0]["results"] == []
+    elif pipeline is not zuul:
+        for name, cases in {"check": 3, "locks": 3, "validate": 2}.items():
+            (suite,) = JUnitXml.fromfile(str(tmp_path / f"main/{name}.xml"))
+            assert (len(list(suite)), suite.failures) == (cases, 0), name
 
 
 @pytest.mark.parametrize("pipeline", [github, gitlab, jenkins, zuul])
