@@ -1,4 +1,4 @@
-"""Replay Debian's updates over nova's images, for several ways to split them into layers.
+"""Replay Debian's updates over nova's images and over the fleet, for several ways to split them into layers.
 
 ``python -m bench.replay_updates CACHE_FOLDER`` takes the images from the locks, the updates of Debian 13 from the
 versions in its indexes (see ``bench.learn_sources``), and writes the table and the chart of ``docs/layers.md``.
@@ -12,16 +12,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import chart, learn_sources
 from builder.formats import lockfile
 from builder.model.lock import LockedPackage
 from builder.plan import groups
+from dsl import loading
 
 ROOT = Path(__file__).parent.parent
-SHARED = ("debian-13", "python-13", "openstack", "nova-base")
 CONTROLLER = ("nova-api", "nova-conductor", "nova-metadata", "nova-novncproxy", "nova-scheduler")
 COMPUTE = ("nova-compute",)
 BUDGET = 100
@@ -35,9 +35,10 @@ START, END = "<!-- bench.replay_updates -->", "<!-- end -->"
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A definition's packages."""
+    """A definition's packages. ``kind``: what ``groups.BUDGETS`` calls it."""
 
     name: str
+    kind: str
     packages: tuple[LockedPackage, ...]
 
 
@@ -68,12 +69,14 @@ class Cost:
     """Mean bytes of a fix.
 
     Attributes:
+        kept: bytes of all layers.
         layers: of the image that has the most.
         pushed: to a registry, for all images.
         pulled: layers that a node lacks: what it fetches where blobs are kept (containerd, podman).
         above: layers at or over the lowest that changed: what docker's graph driver fetches, and any engine unpacks.
     """
 
+    kept: int
     layers: int
     pushed: float
     pulled: dict[str, float]
@@ -81,12 +84,17 @@ class Cost:
 
 
 def chains() -> dict[str, Chain]:
-    """Each image of nova with the definitions it stands on, bottom first."""
-    found: dict[str, Definition] = {}
-    for path in (*ROOT.glob("layers/*/lock.yaml"), ROOT / "repos/nova/lock.yaml"):
+    """Each image of the fleet with the definitions it stands on, bottom first."""
+    catalog = loading.load(loading.find(ROOT), ())
+    images = [image for component in catalog.components for image in component.images if "@" not in image.title]
+    names = {image.name for image in images}
+    packages: dict[str, Definition] = {}
+    for path in (*ROOT.glob("layers/*/lock.yaml"), *ROOT.glob("repos/*/lock.yaml")):
         for lock in lockfile.read(path).locks:
-            found[lock.name] = Definition(lock.name, lock.packages)
-    return {image: tuple(found[name] for name in (*SHARED, image)) for image in (*CONTROLLER, *COMPUTE)}
+            kind = "layer" if path.parts[-3] == "layers" else "image" if lock.name in names else "shared"
+            # Why a package is there is no part of a layer.
+            packages[lock.name] = Definition(lock.name, kind, tuple(replace(one, why="") for one in lock.packages))
+    return {image.name: tuple(packages[one.name] for one in image.chain() if one.name in packages) for image in images}
 
 
 def everything(chain: Chain) -> tuple[LockedPackage, ...]:
@@ -137,8 +145,7 @@ def ours(chain: Chain) -> Layers:
     """Cold groups definition by definition, then hot groups in one order: as a new lock groups, and the planner lays."""
     found: list[groups.Group] = []
     for definition in chain:
-        kind = "layer" if definition.name in SHARED else "image"
-        found += groups.groups(definition.packages, groups.grouping(definition.packages, None, kind))
+        found += groups.groups(definition.packages, groups.grouping(definition.packages, None, definition.kind))
     cold = [group for group in found if not group.hot]
     hot = sorted((group for group in found if group.hot), key=lambda group: groups.hot_rank(group.name))
     return tuple(Split(frozenset(group.packages)) for group in (*cold, *hot))
@@ -174,6 +181,7 @@ def cost(images: dict[str, Layers], updates: Updates) -> Cost:
             pulled[node] += count * (_sum_new(images, changed, here) + records)
             above[node] += count * (_sum_above(images, changed, here) + records)
     return Cost(
+        sum(layer.size() for layer in {layer for layers in images.values() for layer in layers}),
         max(len(layers) for layers in images.values()),
         pushed / weight,
         {node: value / weight for node, value in pulled.items()},
@@ -215,7 +223,7 @@ def main(cache: Path) -> None:
     single: Updates = tuple((frozenset({source}), count) for source, count in sorted(history["trixie"].items()))
     newer = [learn_sources.ahead(*learn_sources.release(cache, name)) for name in learn_sources.RELEASES]
     ahead: Updates = ((frozenset().union(*newer), 1),)
-    chains_ = chains()
+    fleet = chains()
     popular = popularity(dependencies(learn_sources.index(cache, "trixie")))
     ways: tuple[tuple[str, Callable[[Chain], Layers]], ...] = (
         ("one layer", one_layer),
@@ -224,23 +232,35 @@ def main(cache: Path) -> None:
         ("a layer per package", by_size),
         ("imgbuild", ours),
     )
-    splits = {name: {image: way(chain) for image, chain in chains_.items()} for name, way in ways}
+    splits = {name: {image: way(chain) for image, chain in fleet.items()} for name, way in ways}
     with table(cache / "debian-12.yaml"):
         learn_sources.write(groups.TABLE, history["bookworm"], learn_sources.index(cache, "bookworm"))
-        splits["imgbuild, table of Debian 12 alone"] = {image: ours(chain) for image, chain in chains_.items()}
-    costs = {name: cost(images, single) for name, images in splits.items()}
-    at_once = {name: cost(images, ahead).pushed for name, images in splits.items()}
-    touched = {p.source_package for chain in chains_.values() for p in everything(chain)}
+        splits["imgbuild, table of Debian 12 alone"] = {image: ours(chain) for image, chain in fleet.items()}
+    nova = {name: {image: images[image] for image in (*CONTROLLER, *COMPUTE)} for name, images in splits.items()}
+    costs = {name: cost(images, single) for name, images in nova.items()}
+    at_once = {name: cost(images, ahead).pushed for name, images in nova.items()}
+    whole = {name: cost(images, single) for name, images in splits.items()}
+    touched = {p.source_package for image in (*CONTROLLER, *COMPUTE) for p in everything(fleet[image])}
     count = sum(times for fixed, times in single if fixed & touched)
-    _write_results(costs, at_once, count, len(ahead[0][0] & touched))
-
-
-def _write_results(costs: dict[str, Cost], at_once: dict[str, float], count: int, together: int) -> None:
+    together = len(ahead[0][0] & touched)
     rows = [
         f"Mean megabytes per update, over the {count} updates of Debian 13 that touched nova's six images; in the last",
         f"column the {together} of their sources that a security suite (of Debian 12 or 13) has newer than its main suite,",
         "all at once.",
         "",
+        *_rows(costs, at_once),
+        "",
+        f"All {len(fleet)} images of this repository, over all updates that touched one:",
+        "",
+        "| way | most layers | all packages | pushed |",
+        "|---|--:|--:|--:|",
+        *(f"| {name} | {x.layers} | {x.kept / 1e6:.0f} | {x.pushed / 1e6:.1f} |" for name, x in whole.items()),
+    ]
+    _write_results(rows, costs)
+
+
+def _rows(costs: dict[str, Cost], at_once: dict[str, float]) -> list[str]:
+    rows = [
         "| way | layers | pushed | controller fetches | … unpacks | compute node fetches | … unpacks | all at once, pushed |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
@@ -248,6 +268,10 @@ def _write_results(costs: dict[str, Cost], at_once: dict[str, float], count: int
         nodes = (value for node in NODES for value in (found.pulled[node], found.above[node]))
         values = (found.pushed, *nodes, at_once[name])
         rows.append(f"| {name} | {found.layers} | " + " | ".join(f"{value / 1e6:.1f}" for value in values) + " |")
+    return rows
+
+
+def _write_results(rows: list[str], costs: dict[str, Cost]) -> None:
     page = ROOT / "docs/layers.md"
     before, _, rest = page.read_text().partition(START)
     page.write_text("\n".join([before + START, *rows, END]) + rest.partition(END)[2])

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, replace
 
 from builder.model.digest import CacheKey, Digest
 
-RULES = 3
+RULES = 4
 """The number of the rules by which layers are made; part of every lock and cache key."""
 
 

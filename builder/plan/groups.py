@@ -1,6 +1,7 @@
 """Packages → stable groups by source package, within a budget.
 
-An advisory names a source package, so a source is never split. Those that are often patched or large stand alone, the
+An advisory names a source package, so a source is never split. Those that are often patched or large stand alone, and
+families, which other definitions bring as well, so that images that know nothing of each other share their layers; the
 others share bins by name. A grouping is locked: a package that joins finds its place, and none ever moves.
 """
 
@@ -12,21 +13,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from builder.model.lock import Grouping, LockedEnvironment, LockedPackage
 
 TABLE = Path(__file__).with_name("hot_sources.yaml")
-BUDGETS = {"layer": 22, "shared": 22, "image": 16}
-"""Package layers by kind of definition. docker takes 125 layers: four definitions of 22, an image's 16, a state and
-a files layer for each of the five and the records make 115."""
+FAMILIES = Path(__file__).with_name("families.yaml")
+BUDGETS = {"layer": 24, "shared": 24, "image": 18}
+"""Package layers by kind of definition. docker takes 125 layers: four definitions of 24, an image's 18, a state and
+a files layer for each of the five and the records make 125."""
 WHEEL_BUDGET = 8
 """Layers of one environment's wheels in a definition: what the above leaves."""
 BIN_BYTES = 3_000_000
 """How much of packages shares a bin, roughly, where the budget allows: what a fix of something rare sends."""
 LARGE_BYTES = 3_000_000
 """A source of this size stands alone even if it is seldom patched, for the sake of those that would share its bin."""
+SHARED_WEIGHT = 16
+"""What a byte that other definitions bring, too, weighs against a byte that a fix sends in vain: it is unpacked, compressed,
+kept and sent as often as there are such definitions. Found by ``bench.replay_updates``."""
+WORTH = 600_000
+"""What a layer has to save to be one, by that measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,18 @@ class Group:
     name: str
     hot: bool
     packages: tuple[LockedPackage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Sources that several definitions bring with the same packages.
+
+    Attributes:
+        shares: bytes that each of these saves by having them in a layer of their own.
+    """
+
+    shares: int
+    sources: tuple[str, ...]
 
 
 def grouping(packages: tuple[LockedPackage, ...], old: Grouping | None, kind: str) -> Grouping:
@@ -51,11 +71,14 @@ def grouping(packages: tuple[LockedPackage, ...], old: Grouping | None, kind: st
         return Grouping(0, ())
     budget = BUDGETS[kind]
     sizes: Counter[str] = Counter()
+    sources: dict[str, set[str]] = {}
     for package in packages:
-        sizes[package.source_package] += package.size
-    hot = sorted((name for name in sizes if name in hot_sources()), key=lambda name: (-hot_sources()[name], name))
-    large = sorted((name for name, size in sizes.items() if size >= LARGE_BYTES), key=lambda name: (-sizes[name], name))
-    alone = tuple(dict.fromkeys((*hot, *large)))[: budget - budget // 3]
+        name = unit(package.source_package)
+        sizes[name] += package.size
+        sources.setdefault(name, set()).add(package.source_package)
+    worth = {name: _worth(name, size, sources[name]) for name, size in sizes.items()}
+    best = sorted((name for name in sizes if worth[name] >= WORTH), key=lambda name: (-worth[name], name))
+    alone = best[: budget - budget // 12]
     rest = sum(size for name, size in sizes.items() if name not in alone)
     bins = max(1, min(budget - len(alone), round(rest / BIN_BYTES)))
     return Grouping(bins, tuple(sorted(alone)))
@@ -65,10 +88,10 @@ def groups(packages: tuple[LockedPackage, ...], chosen: Grouping) -> tuple[Group
     """The groups of a definition's packages, sorted by name."""
     found: dict[str, list[LockedPackage]] = {}
     alone = frozenset(chosen.alone)
-    hot = alone & hot_sources().keys()
+    hot = alone & _places().keys()
     for package in packages:
         source = package.source_package
-        name = source if source in alone else f"bin-{_bin(source, max(chosen.bins, 1)):02}"
+        name = unit(source) if unit(source) in alone else f"bin-{_bin(source, max(chosen.bins, 1)):02}"
         found.setdefault(name, []).append(package)
     return tuple(Group(name, name in hot, tuple(sorted(found[name]))) for name in sorted(found))
 
@@ -97,6 +120,11 @@ def wheels(
     }
 
 
+def unit(source: str) -> str:
+    """What a source stands alone with: the name of its family, or its own."""
+    return _units().get(source, source)
+
+
 def hot_rank(name: str) -> tuple[int, str]:
     """The place of a hot group among others: higher is nearer to the top of the image.
 
@@ -115,14 +143,49 @@ def hot_sources() -> dict[str, int]:
 
 
 @cache
+def families() -> dict[str, Family]:
+    """The families by their names, as groups have them: one of a single source has that one's."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    table: dict[str, Any] = yaml.load(FAMILIES.read_text(), loader)["families"]
+    return {
+        name if entry["sources"] == [name] else f"family-{name}": Family(
+            entry["shares"] * 1000, tuple(entry["sources"])
+        )
+        for name, entry in table.items()
+    }
+
+
+def _worth(name: str, size: int, sources: set[str]) -> int:
+    """Bytes that a layer of its own saves: of other definitions, and of the fixes of this unit and of those beside it."""
+    shares = min(size, _shares().get(name, 0))
+    updates = sum(hot_sources().get(source, 0) for source in sources)
+    return SHARED_WEIGHT * shares + updates * BIN_BYTES + (size if size >= LARGE_BYTES else 0)
+
+
+@cache
 def _places() -> dict[str, int]:
-    return {name: place for place, name in enumerate(hot_sources())}
+    """Of hot sources and their families: a family's bytes are many, so its lowest place counts."""
+    places = {name: place for place, name in enumerate(hot_sources())}
+    for name, family in families().items():
+        if known := [places[source] for source in family.sources if source in places]:
+            places[name] = max(known)
+    return places
+
+
+@cache
+def _units() -> dict[str, str]:
+    return {source: name for name, family in families().items() for source in family.sources}
+
+
+@cache
+def _shares() -> dict[str, int]:
+    return {name: family.shares for name, family in families().items()}
 
 
 def clear() -> None:
-    """Forget the table: it is read again from ``TABLE``."""
-    hot_sources.cache_clear()
-    _places.cache_clear()
+    """Forget the tables: they are read again from ``TABLE`` and ``FAMILIES``."""
+    for known in (hot_sources, families, _places, _units, _shares):
+        known.cache_clear()
 
 
 def _bin(source: str, bins: int) -> int:
