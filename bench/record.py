@@ -19,17 +19,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from bench import race_report
 from builder.formats import lockfile
 from builder.model.digest import CacheKey
 from builder.model.lock import RULES, Grouping, Lock, LockedPackage, LockFile, Revision
-from builder.model.release import Held, Release, ReleasedLayer
+from builder.model.release import Held, Publication, Release, ReleasedLayer
 from builder.plan import groups
-from builder.record import database, releases
+from builder.record import database, publications, releases
 
 MARK = "<!-- bench.record -->"
 RUNS = 5
@@ -173,6 +175,31 @@ def nights(chains: dict[str, tuple[Lock, ...]], count: int) -> Iterator[Release]
             parts[name] = (*parts[name][:at], new, *parts[name][at + 1 :])
 
 
+def behind(chains: dict[str, tuple[Lock, ...]]) -> Iterator[Release]:
+    """What runs while a fix waits to be published: each image, with two packages of what all share a version older."""
+    parts = {one.name: _held(one) for chain in chains.values() for one in chain}
+    for name in ("base", "common"):
+        first, *rest = parts[name]
+        parts[name] = (replace(first, version="0.8-1", source_version="0.8-1"), *rest)
+    for image, chain in chains.items():
+        yield Release(
+            image.rpartition("-")[0], image, "0.9", 1, CacheKey.of("content", [image, "published"]),
+            f"sha256:{CacheKey.of('lock', image)}", "", int(time.time()) - DAY, f"sha256:{CacheKey.of('image', image)}",
+            f"sha256:{CacheKey.of('config', image)}", tuple(parts[one.name] for one in chain), (),
+        )  # fmt: skip
+
+
+def publish(connection: Connection, found: Iterable[Release]) -> None:
+    """Add releases, and that they lie in a registry."""
+    each = tuple(found)
+    releases.add(connection, "fleet", each)
+    publications.add(
+        connection, "fleet",
+        (Publication(one.component, one.image, one.version, one.revision, f"registry.example/{one.image}", one.digest, (), one.time)
+         for one in each),
+    )  # fmt: skip
+
+
 def _held(one: Lock) -> tuple[Held, ...]:
     found = groups.groups(one.packages, one.grouping)
     return tuple(
@@ -222,6 +249,11 @@ def measure(folder: Path, count: int, years: int, advisories: int) -> list[Figur
         Figure(what, timed(folder, record, "security", "status"), "s", (2, 0.5)),
         Figure("the record then", record.stat().st_size / 1e6, "MB"),
     ]
+    with database.opened(str(record)).writing() as connection:
+        publish(connection, behind(chains))
+    unpublished = json.loads(command(folder, record, "security", "status", "--json"))
+    assert unpublished["unpublished"], "what is fixed and not yet published is told"
+    found.append(Figure(f"{what}, each with a fix that is not yet published", timed(folder, record, "security", "status"), "s", (2, 0.5)))
     started = time.process_time()
     with database.opened(str(record)).writing() as connection:
         number = releases.add(connection, "fleet", nights(chains, round(years * 365.25)))

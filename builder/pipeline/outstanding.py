@@ -48,22 +48,30 @@ def _published(catalog: Catalog, images: tuple[Definition, ...], record: Record,
     recording.follow(catalog, record, edges.reporter)
     known = locking.revisions(catalog, images)
     locks = locking.read(selection.definitions(images), packages.architecture(catalog))
-    has = {key: frozenset(map(judging.named, lock.held)) for key, lock in locks.items()}
-    found: dict[str, tuple[Artifact, ...]] = {}
+    out: dict[str, frozenset[int]] = {}
     with record.reading() as connection:
         newest = publications.newest(connection, name)
         for image in images:
-            out, now = newest.get((image.component or "", image.name)), known.get(image.key)
-            if out is None:
+            last, now = newest.get((image.component or "", image.name)), known.get(image.key)
+            if last is None:
                 continue
-            if now and (out.version, out.revision, out.content_key) == (now.version, now.revision, now.content_key):
+            if now and (last.version, last.revision, last.content_key) == (now.version, now.revision, now.content_key):
                 continue
-            mine = [has[part.key] for part in image.chain() if part.key in has]
-            found[image.key] = tuple(
-                one.artifact
-                for one in releases.held_at(connection, out.image, out.number)
-                if not any(_named(one) in names for names in mine)
-            )
+            out[image.key] = releases.packages_at(connection, last.image, last.number)
+        held = releases.packages(connection, frozenset().union(*out.values()))
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for number, one in held.items():
+        numbers.setdefault(_named(one), set()).add(number)
+    # By number, since thousands of packages are the same few hundred.
+    has = {
+        key: frozenset(number for one in lock.held for number in numbers.get(judging.named(one), ()))
+        for key, lock in locks.items()
+    }
+    found: dict[str, tuple[Artifact, ...]] = {}
+    for image in images:
+        mine = (has[part.key] for part in image.chain() if part.key in has)
+        if image.key in out:
+            found[image.key] = tuple(held[number].artifact for number in sorted(out[image.key].difference(*mine)))
     return found
 
 

@@ -195,6 +195,20 @@ def held_at(connection: Connection, image: int, number: int) -> tuple[Held, ...]
     return tuple(span.held for span in _spans(connection, image, held.c.first <= number, held.c.last >= number))
 
 
+def packages_at(connection: Connection, image: int, number: int) -> frozenset[int]:
+    """The numbers of the packages that a release of an image holds: many releases hold the same ones."""
+    held = schema.held
+    query = select(held.c.package_id).where(held.c.image_id == image, held.c.first <= number, held.c.last >= number)
+    return frozenset(connection.scalars(query))
+
+
+def packages(connection: Connection, numbers_: Iterable[int]) -> dict[int, Held]:
+    """Packages by their numbers, wherever they are held."""
+    row, wanted = schema.package, frozenset(numbers_)
+    query = select(row.c.id, row.c.name, row.c.version, row.c.source, row.c.source_version)
+    return {one.id: Held("", "", *one[1:], "") for one in connection.execute(query) if one.id in wanted}
+
+
 def moved_since(connection: Connection, image: int, number: int) -> tuple[Span, ...]:
     """The packages of an image that came after one of its releases, or were there no more."""
     held = schema.held
