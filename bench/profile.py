@@ -25,7 +25,7 @@ _RATE = 3999
 _LINE = re.compile(r"^\s*(.+?)\s+[0-9a-f]+\s+\((.*)\)$")
 STAGES = (
     ("decompressing packages (xz)", r"^python", r"liblzma"),
-    ("compressing layers (isal)", r"^python", r"isal"),
+    ("compressing layers (libdeflate)", r"^python", r"deflate"),
     ("checksums (SHA-256)", r"^python", r"libcrypto|_sha2|_hashlib"),
     ("copying bytes", r"^python", r"libc\.so|libc-"),
     ("reading archives, writing tars, planning: Python", r"^python", r"python|\.so"),

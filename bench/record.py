@@ -253,7 +253,14 @@ def measure(folder: Path, count: int, years: int, advisories: int) -> list[Figur
         publish(connection, behind(chains))
     unpublished = json.loads(command(folder, record, "security", "status", "--json"))
     assert unpublished["unpublished"], "what is fixed and not yet published is told"
-    found.append(Figure(f"{what}, each with a fix that is not yet published", timed(folder, record, "security", "status"), "s", (2, 0.5)))
+    found.append(
+        Figure(
+            f"{what}, each with a fix that is not yet published",
+            timed(folder, record, "security", "status"),
+            "s",
+            (2, 0.5),
+        )
+    )
     started = time.process_time()
     with database.opened(str(record)).writing() as connection:
         number = releases.add(connection, "fleet", nights(chains, round(years * 365.25)))

@@ -14,7 +14,7 @@ from bench import profile, race_report
             "          python            4faf63 (/usr/lib/x86_64-linux-gnu/liblzma.so.5.4.1)",
             "decompressing packages (xz)",
         ),
-        ("  python  3eb (/x/isal/isal_zlib.cpython-311-x86_64-linux-gnu.so)", "compressing layers (isal)"),
+        ("  python  3eb (/x/deflate/_deflate.abi3.so)", "compressing layers (libdeflate)"),
         (
             "          python            539e0a (/usr/bin/python3.11)",
             "reading archives, writing tars, planning: Python",
