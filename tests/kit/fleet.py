@@ -32,6 +32,16 @@ class Fleet:
         self._asked: set[tuple[str, str, str]] = set()
         self._references: dict[tuple[str, str, str], str] = {}
 
+    def layout(self, *targets: str) -> Path:
+        """Build into a layout of its own: all of ``repos/`` if nothing is named."""
+        out = self.cache.with_name(f"layout-{'-'.join(targets) or 'all'}")
+        built = imgbuild(
+            "-C", str(self.site), "build", *(targets or ("--all",)), "--locked", "--to", f"oci:{out}", "--json",
+            cache=self.cache,
+        )  # fmt: skip
+        assert built.code == 0, built.errors + built.output
+        return out
+
     def load(self, engine: Engine, *targets: str, where: str = ".") -> dict[str, str]:
         """Build what is not built yet, load it into an engine, and give the references by the images' names.
 
