@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,17 @@ FIXES = {"openssl": "under everything", "libxml2": "under OpenStack and a few ot
 _SITE = "fixes"
 
 
-def _workspace(race_: Race) -> tuple[Path, AptRepo]:
-    """A copy of this workspace whose definitions have one more source, which is empty; its locks know of it."""
+def workspace(race_: Race, components: Collection[str] = ()) -> tuple[Path, AptRepo]:
+    """A copy of this workspace whose definitions have one more source, which is empty; its locks know of it, and it is built.
+
+    Args:
+        components: those that it has; none for all.
+    """
     site = race_.folder / _SITE
     shutil.rmtree(site, ignore_errors=True)
-    for name in ("layers", "repos"):
-        shutil.copytree(race.ROOT / name, site / name)
+    shutil.copytree(race.ROOT / "layers", site / "layers")
+    for name in components or os.listdir(race.ROOT / "repos"):
+        shutil.copytree(race.ROOT / "repos" / name, site / "repos" / name)
     shutil.copy(race.ROOT / "imgbuild.yaml", site)
     (site / "feed.json").write_text("{}")
     repository = AptRepo(site / "repository")
@@ -54,14 +59,14 @@ def _workspace(race_: Race) -> tuple[Path, AptRepo]:
     return site, repository
 
 
-def _locked(site: Path, source: str) -> list[LockedPackage]:
+def locked(site: Path, source: str) -> list[LockedPackage]:
     """The packages of a source that Debian 13's definitions have locked, each once."""
     paths = [path for path in site.glob("*/*/lock.yaml") if path.parent.name not in ("debian-12", "debug")]
     found = {p.sha256: p for path in paths for lock in lockfile.read(path).locks for p in lock.packages}
     return sorted(p for p in found.values() if p.source_package == source)
 
 
-def _repack(race_: Race, package: LockedPackage, folder: Path, suffix: str) -> None:
+def repack(race_: Race, package: LockedPackage, folder: Path, suffix: str) -> None:
     """The same package with a higher version, and so with its depending on others of its source."""
     tree = race_.folder / "repacked"
     shutil.rmtree(tree, ignore_errors=True)
@@ -75,20 +80,27 @@ def _repack(race_: Race, package: LockedPackage, folder: Path, suffix: str) -> N
     shutil.rmtree(tree)
 
 
+def fix(race_: Race, site: Path, repository: AptRepo, source: str, suffix: str) -> watch.Usage:
+    """Give a source package its fix, and bring it into everything that has it: locks, layers, the layout."""
+    for package in locked(site, source):
+        repack(race_, package, repository.folder / "pool/stable", suffix)
+    repository.publish()
+    to = f"oci:{race_.folder / 'cold/out'}"
+    return race_.imgbuild(
+        "cold", "security", "update", "--only", source, "--feed", "feed.json", "--to", to, "--json", cwd=site
+    )
+
+
 def fixed(source: str) -> Callable[[Race], dict[str, Any]]:
     """Everything that has a source package gets its fix: locks, layers, images."""
 
     def step(race_: Race) -> dict[str, Any]:
         runs = []
         for number in range(1, race_.runs + 1):
-            site, repository = _workspace(race_)
+            site, repository = workspace(race_)
             layout = race_.folder / "cold/out"
             before = _blobs(layout)
-            for package in _locked(site, source):
-                _repack(race_, package, repository.folder / "pool/stable", f"+bench{number}")
-            repository.publish()
-            words = ("security", "update", "--only", source, "--feed", "feed.json", "--to", f"oci:{layout}", "--json")
-            usage = race_.imgbuild("cold", *words, cwd=site)
+            usage = fix(race_, site, repository, source, f"+bench{number}")
             told = json.loads(usage.output[usage.output.index("{\n") :])
             after = _blobs(layout)
             run = asdict(usage)
