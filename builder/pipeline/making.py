@@ -24,7 +24,7 @@ from builder.model.plan import (
 from builder.pipeline import schedule
 from builder.pipeline.schedule import Outcome, Task
 from builder.report import Reporter
-from builder.tools import rootless
+from builder.tools import machine, rootless
 from builder.tools.store import Store
 
 _STATE, _CONFIGURING = 5_000_000, 100_000
@@ -71,6 +71,8 @@ def make(
     if not todo:
         return Made(found, reused, Outcome())
     rootless.require()
+    for architecture in sorted(_run(todo.values())):
+        machine.require_programs_of(architecture)
     trees = _fetched(todo, store, fetch)
     tasks = _tasks(tuple(todo.values()), trees, store)
     reporter.step(f"making {len(todo)} layers")
@@ -86,6 +88,17 @@ def make(
         names = ", ".join(key[:12] for key in other)
         reporter.warn(f"{len(other)} layers are other than when they were built before, as the locks say: {names}")
     return Made(found, reused, outcome)
+
+
+def _run(plans: Iterable[LayerPlan]) -> frozenset[str]:
+    """The architectures of which programs are run to make some layers: what configures, and what compiles Python."""
+    found: set[str] = set()
+    for plan in plans:
+        if isinstance(plan, StateLayerPlan):
+            found.add(plan.architecture)
+        elif isinstance(plan, PackageLayerPlan | WheelLayerPlan):
+            found |= {package.architecture for package in plan.compiler}
+    return frozenset(found)
 
 
 def prepare(

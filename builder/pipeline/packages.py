@@ -20,7 +20,7 @@ from builder.pipeline import wheels
 from builder.pipeline.edges import Edges
 from builder.plan import planner
 from builder.resolve.facts import Facts, PackageSource
-from builder.tools import credentials
+from builder.tools import credentials, machine
 from builder.tools import fetch as fetching
 from builder.tools.fetch import Wanted
 from builder.tools.store import Store
@@ -29,7 +29,6 @@ from dsl.catalog import SHIPPED_LAYERS, Catalog, Definition
 if TYPE_CHECKING:
     from builder.resolve.apt import AptRoot
 
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 DEBIAN_MIRROR = re.compile(r"^https?://(?:deb|security)\.debian\.org(?=/)")
 """The addresses in whose place a site's mirror stands."""
 
@@ -40,7 +39,7 @@ def architecture(catalog: Catalog) -> str:
     Raises:
         UsageError: this machine is of another kind and the workspace names none.
     """
-    chosen = catalog.workspace.defaults.architecture or MACHINES.get(platform.machine())
+    chosen = catalog.workspace.defaults.architecture or machine.MACHINES.get(platform.machine())
     if chosen is None:
         raise UsageError(f"no images for {platform.machine()}", "name one under `defaults: {architecture: …}`")
     return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from builder.errors import SandboxError
@@ -17,6 +18,42 @@ _SWITCHES = (
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
 )
 """Settings of kernels that refuse user namespaces: name, the value that does, what allows them."""
+
+
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Debian's names of machines, by the kernel's."""
+_INTERPRETERS = Path("/proc/sys/fs/binfmt_misc")
+"""What the kernel runs other machines' programs by (Linux, admin-guide/binfmt-misc.rst)."""
+
+
+def architecture() -> str:
+    """Debian's name of this machine; the kernel's, if Debian has another."""
+    return MACHINES.get(platform.machine(), platform.machine())
+
+
+def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS) -> None:
+    """See to it that programs made for an architecture run here: scripts call them, and byte code is made by one.
+
+    Args:
+        wanted: Debian's name of it.
+
+    Raises:
+        SandboxError: they do not.
+    """
+    if wanted in ("all", architecture()):
+        return
+    kernels = next((name for name, debians in MACHINES.items() if debians == wanted), wanted)
+    try:
+        said = (interpreters / f"qemu-{kernels}").read_text().splitlines()
+    except OSError:
+        said = []
+    # F: the interpreter is open already, so it need not be in the root where the program runs.
+    if "enabled" not in said or not any(line.startswith("flags:") and "F" in line for line in said):
+        raise SandboxError(
+            f"this machine ({platform.machine()}) runs no programs of {wanted}: such packages cannot be configured here",
+            f"build on a machine of that kind, or let the kernel run them by qemu: as root, apt-get install "
+            f"qemu-user-static binfmt-support ({interpreters}/qemu-{kernels} is there then, with the flag F)",
+        )
 
 
 def is_root() -> bool:

@@ -14,7 +14,7 @@ from builder.errors import ImageError, UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
 from builder.model.image import Blobs, Image, StoredImage
-from builder.tools import files
+from builder.tools import files, machine
 from builder.transports import blobs as blobs_
 from builder.transports import naming
 from builder.trust import cosign
@@ -304,8 +304,8 @@ def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]
                 inner = oci.parse(blobs_.document(file, digest))
         except KeyError:
             raise ValueError(f"the index {digest} is missing") from None
-        machine = os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64")
-        fits = [x for x in inner["manifests"] if (x.get("platform") or {}).get("architecture") == machine]
+        here = machine.architecture()
+        fits = [x for x in inner["manifests"] if (x.get("platform") or {}).get("architecture") == here]
         yield from _entries({"manifests": fits or inner["manifests"][:1]}, blobs, called, depth - 1)
 
 

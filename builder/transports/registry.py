@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from builder.registry.content import Manifest, Referrer
 from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.report import Reporter, Silent
+from builder.tools import machine
 from builder.tools.store import Store
 from builder.transports import blobs as blobs_
 from builder.transports.oci_layout import ATTESTED, LOCK, VEX
@@ -154,8 +154,8 @@ class Repositories:
     def _of_this_machine(self, repository: str, index: Manifest) -> Manifest | None:
         try:
             entries = oci.parse(index.data)["manifests"]
-            machine = os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64")
-            fits = [one for one in entries if (one.get("platform") or {}).get("architecture") == machine]
+            here = machine.architecture()
+            fits = [one for one in entries if (one.get("platform") or {}).get("architecture") == here]
             digest = Digest.parse((fits or entries)[0]["digest"])
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise ImageError(f"{self.session.host}/{repository}: the index {index.digest} is damaged") from None

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from builder.errors import SandboxError
+from builder.tools import machine
 from tests.integration.test_updates import stack
 from tests.kit.distribution import Site, inside
 
@@ -101,3 +103,30 @@ def test_what_would_leave_nothing_is_not_run(site: Site) -> None:
     root = site.unpack()
     assert not (root / "etc/called").exists()
     assert "touch" in (root / "usr/bin/deb-systemd-helper").read_text()
+
+
+def test_packages_of_another_machine(site: Site) -> None:
+    """They are resolved, and refused before anything of them would be run."""
+    other = "arm64" if machine.architecture() == "amd64" else "amd64"
+    try:
+        machine.require_programs_of(other)
+    except SandboxError:
+        pass
+    else:
+        pytest.skip(f"this machine runs programs of {other}")
+    site.repo.architectures = (*site.repo.architectures, other)
+    for suite in site.repo.suites:
+        (site.repo.folder / "dists" / suite / f"main/binary-{other}").mkdir()
+    site.repo.publish()
+    site.edit("imgbuild.yaml", "workspace: site\n", f"workspace: site\ndefaults: {{architecture: {other}}}\n")
+    site.works("lock", "app")
+    assert f'architecture: "{other}"' in site.lock()
+    # To find out which numbers a script takes it is run.
+    site.repo.add("app", "2", files=PROGRAM, postinst="#!/bin/sh\nadduser --system made\n", depends="adduser")
+    site.repo.publish()
+    before = site.lock()
+    result = site.run("lock", "app", "--update")
+    assert result.code == 1
+    assert f"runs no programs of {other}" in result.errors
+    assert "qemu" in result.errors
+    assert site.lock() == before

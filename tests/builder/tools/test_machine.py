@@ -1,0 +1,36 @@
+"""Which programs a machine runs."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from builder.errors import SandboxError
+from builder.tools import machine
+
+NATIVE = machine.MACHINES.get(platform.machine(), "")
+OTHER, KERNELS = ("amd64", "x86_64") if NATIVE == "arm64" else ("arm64", "aarch64")
+REGISTERED = "enabled\ninterpreter /usr/bin/qemu-static\nflags: {}\noffset 0\nmagic 7f454c46\n"
+
+
+def test_its_own_run() -> None:
+    for name in (machine.architecture(), "all"):
+        machine.require_programs_of(name, Path("/nowhere"))
+
+
+@pytest.mark.parametrize(
+    "registered", [None, REGISTERED.format("OC"), REGISTERED.format("F").replace("enabled", "disabled")]
+)
+def test_those_of_others_do_not(tmp_path: Path, registered: str | None) -> None:
+    if registered:
+        (tmp_path / f"qemu-{KERNELS}").write_text(registered)
+    with pytest.raises(SandboxError, match=f"runs no programs of {OTHER}") as caught:
+        machine.require_programs_of(OTHER, tmp_path)
+    assert f"qemu-{KERNELS}" in caught.value.hint
+
+
+def test_where_the_kernel_is_told_how(tmp_path: Path) -> None:
+    (tmp_path / f"qemu-{KERNELS}").write_text(REGISTERED.format("POCF"))
+    machine.require_programs_of(OTHER, tmp_path)
