@@ -19,6 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+TEN = (
+    "mariadb", "rabbitmq", "memcached", "keystone", "glance", "placement", "nova", "horizon",
+    "neutron/neutron-server", "cinder/cinder-api",
+)  # fmt: skip
+"""A site of ten components."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,10 @@ def main() -> None:
     what = "--all" if chosen.all else "nova"
     build = ["build", what, "--to", f"oci:{chosen.folder.absolute() / 'out'}"]
     timed(build, environment, 1)
-    commands = (["--help"], build, ["list"], ["show", "nova"], ["plan", what], ["check", "--all"])
+    site = chosen.folder / "site.yaml"
+    site.write_text(json.dumps({"dsl": 1, "site": "ten", "components": list(TEN)}))
+    deploy = ["deploy", "render", str(site.absolute())]
+    commands = (["--help"], build, ["list"], ["show", "nova"], ["plan", what], ["check", "--all"], deploy)
     found = [timed(words, environment, chosen.runs) for words in commands]
     if chosen.json:
         machine = {"processors": os.cpu_count(), "python": platform.python_version()}

@@ -19,6 +19,8 @@ ImgbuildError (dsl.errors)
 ├── BranchError               a branch of git cannot be made
 ├── CompareError              the ordinary way of installing failed, or is not there
 ├── RegistryError             a registry cannot be reached, or refused
+├── ClusterError              a Kubernetes cluster cannot be reached, or refused
+│   └── RolloutError          what was applied does not come up; carries what it said
 └── EngineError               docker or podman is missing or refused
 """
 
@@ -161,6 +163,34 @@ class RegistryError(ImgbuildError):
         self.url = url
         self.status = status
         self.codes = codes
+
+
+class ClusterError(ImgbuildError):
+    """A cluster cannot be reached, or refused.
+
+    Args:
+        status: the HTTP status, 0 if there was no answer.
+    """
+
+    code = "cluster"
+
+    def __init__(self, message: str, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class RolloutError(ClusterError):
+    """What was applied does not come up.
+
+    Args:
+        output: what it said at last.
+    """
+
+    code = "rollout"
+
+    def __init__(self, message: str, output: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.output = output
 
 
 class EngineError(ImgbuildError):

@@ -403,7 +403,7 @@ class Step(Node, frozen=True, kw_only=True):
     when: When = "by-hand"
     """When the deploy stage runs it. `before` the service of this release runs, once for each deployment; `after` it works; at each `start` of the service on its volumes, right before it; or only `by-hand`. What is not by hand does no harm when it runs again."""
     after: tuple[Key, ...] = ()
-    """Steps of the same image that it waits for."""
+    """Steps of the same image that it waits for. Those that run at each `start` run right before it, too, where it has no volumes of its service."""
     schedule: Schedule | None = None
     """When it runs again and again, as cron says it, in UTC: `"15 3 * * *"`."""
     given: Mapping[Variable, str] = field(default_factory=dict)

@@ -31,7 +31,7 @@ ROWS = (
         "validate",
     ),
     ("contents",),
-    ("transports",),
+    ("transports", "cluster"),
     ("registry", "trust"),
     ("formats", "tools"),
     ("declared",),
@@ -40,7 +40,9 @@ ROWS = (
     ("dsl",),
 )
 """The parts of the program; each may import what stands in a row below its own, never a neighbour."""
-NETWORK = {"socket", "ssl", "http", "urllib", "httpx", "requests", "docker", "podman", "asyncio", "ftplib", "smtplib"}
+NETWORK = {
+    "socket", "ssl", "http", "urllib", "httpx", "requests", "docker", "podman", "kubernetes", "asyncio", "ftplib", "smtplib",
+}  # fmt: skip
 PROCESSES = {"subprocess", "multiprocessing", "pty"}
 PRINTS = {"builder/tools/sandbox_init.py"}
 """Beside the commands: the program that speaks from within the sandbox, over its own standard output."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,9 @@ from builder.cli import output
 from builder.cli.options import Common, common, targets
 
 if TYPE_CHECKING:
+    from builder.cluster.api import Cluster
+    from builder.pipeline.applying import Change
+    from builder.pipeline.applying import Site as Where
     from builder.pipeline.edges import Edges
     from builder.pipeline.vault import Vault
 
@@ -158,3 +163,226 @@ def config(common: Common, site: Path, names: tuple[str, ...], rendered: bool) -
         output.print_json([one.data(texts=rendered) for one in found])
         return
     print("\n".join(one.text(texts=rendered) for one in found), end="")
+
+
+_SITE = click.argument("site", type=click.Path(exists=True, path_type=Path))
+_CONTEXT = click.option("--context", default="", help="Of the kubeconfig; its current one if not given.")
+_SECRETS = click.option("--secrets", type=click.Path(dir_okay=False, path_type=Path), required=True,
+                        help="Names and secrets, as YAML; what it does not hold is made once and kept there.")  # fmt: skip
+_LAYOUTS = click.option("--layout", "layouts", multiple=True,
+                        type=click.Path(exists=True, file_okay=False, path_type=Path),
+                        help="A layout in which releases lie, beside those of the record; ./out if not given.")  # fmt: skip
+_COMPONENT = click.option("--component", "-c", default="", shell_complete=targets, help="Only what belongs to it.")
+_FORCE = click.option("--force", is_flag=True, help="Take over fields that somebody else has set.")
+
+
+@command.command("apply")
+@_SITE
+@_SECRETS
+@_LAYOUTS
+@_CONTEXT
+@_COMPONENT
+@click.option("--wait", is_flag=True, help="Wait until all of it is there; what others need is always waited for.")
+@click.option("--timeout", default=900, show_default=True, metavar="SECONDS", help="How long each wave may take.")
+@click.option("--dry-run", type=click.Choice(["server"]), help="Say what the server would change, and change nothing.")
+@_FORCE
+@common
+def apply(
+    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, wait: bool,
+    timeout: int, dry_run: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Bring a site up on a cluster, or to what its file says now.
+
+    The objects of `deploy render` are applied on the server's side in waves: what a component needs is there before it, its
+    steps have ended before its service rolls. A step that fails stops all that comes after it; what ran before still runs.
+    What is no longer rendered is removed at the end, but for volumes; only what carries the site's labels is touched.
+
+    \b
+    Examples:
+      imgbuild deploy apply site.yaml --secrets secrets.yaml --wait
+      imgbuild deploy apply site.yaml --secrets secrets.yaml --dry-run server
+      imgbuild deploy apply site.yaml --secrets secrets.yaml -c keystone
+    """
+    from builder.pipeline import applying
+
+    reporter = common.reporter()
+    with _planned(common, site, secrets, layouts, context, component, force=force) as (api, where, changes):
+        if not common.json:
+            for one in changes:
+                if one.action != "keep":
+                    print(f"{one.action:7} {one.name}{_moved(one)}", flush=True)
+        if not dry_run:
+            applying.apply(api, where, changes, reporter, wait=wait, seconds=timeout, force=force)
+    if common.json:
+        output.print_json([{"action": one.action, "object": one.name, "releases": one.releases} for one in changes])
+
+
+@command.command("diff")
+@_SITE
+@_SECRETS
+@_LAYOUTS
+@_CONTEXT
+@_COMPONENT
+@_FORCE
+@common
+def diff(
+    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, force: bool
+) -> None:
+    """Show what `deploy apply` would change on a cluster, by the server's own word; what Secrets hold is not shown.
+
+    It ends with 3 if anything would change.
+
+    \b
+    Examples:
+      imgbuild deploy diff site.yaml --secrets secrets.yaml
+    """
+    from builder.pipeline import applying
+
+    with _planned(common, site, secrets, layouts, context, component, force=force) as (_, _, changes):
+        changed = [one for one in changes if one.action != "keep"]
+    if common.json:
+        output.print_json([{"action": one.action, "object": one.name, "diff": applying.diff(one)} for one in changed])
+    else:
+        print("".join(applying.diff(one) for one in changed), end="")
+    click.get_current_context().exit(3 if changed else 0)
+
+
+@command.command("step")
+@_SITE
+@click.argument("image")
+@click.argument("name")
+@_SECRETS
+@_LAYOUTS
+@_CONTEXT
+@click.option("--timeout", default=900, show_default=True, metavar="SECONDS", help="How long it may take.")
+@common
+def step(
+    common: Common,
+    site: Path,
+    image: str,
+    name: str,
+    secrets: Path,
+    layouts: tuple[Path, ...],
+    context: str,
+    timeout: int,
+) -> None:
+    """Run a step of an image on a cluster, now, and print what it said: those by hand, and others once more.
+
+    It has the configuration of its service, and no volumes.
+
+    \b
+    Examples:
+      imgbuild deploy step site.yaml nova-api cell1 --secrets secrets.yaml
+    """
+    from builder.cluster.api import Cluster
+    from builder.deploy.kubernetes import target
+    from builder.pipeline import applying, manifests, sites
+    from builder.pipeline.edges import Edges
+    from builder.pipeline.vault import Vault
+
+    edges = Edges(common.store(), common.reporter())
+    vault = Vault(secrets)
+    file = sites.read(site)
+    with Cluster(context) as api:
+        version = min(max(api.version, target.OLDEST), target.NEWEST)
+        found, by_hand = manifests.step(common.catalog(), file, version, vault, layouts, edges, image, name)
+        vault.keep()
+        _made(vault, secrets, edges)
+        said = applying.run(
+            api, applying.named(file.site), found, edges.reporter, seconds=timeout, keep=not by_hand
+        )  # fmt: skip
+    if common.json:
+        output.print_json({"step": f"{image}/{name}", "output": said})
+        return
+    print(said, end="")
+
+
+@command.command("status")
+@_SITE
+@_CONTEXT
+@_COMPONENT
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@common
+def status(common: Common, site: Path, context: str, component: str, watch: bool) -> None:
+    """Show what of a site runs on a cluster: releases, how many are ready, steps, and why something does not run.
+
+    It ends with 3 if something is not as it is to be.
+
+    \b
+    Examples:
+      imgbuild deploy status site.yaml
+      imgbuild deploy status site.yaml --watch
+    """
+    import time
+
+    from builder.cluster.api import Cluster
+    from builder.pipeline import applying, sites
+
+    where = applying.named(sites.read(site).site, component)
+    with Cluster(context) as api:
+        while True:
+            rows, troubles = applying.status(api, where)
+            if common.json:
+                output.print_json({"rows": [row.data() for row in rows], "troubles": troubles})
+            else:
+                for row in rows:
+                    print(f"{row.kind:12} {row.name:40} {row.version:20} {row.state.told}")
+                print("".join(f"{line}\n" for line in troubles), end="", flush=True)
+            if not watch:
+                break
+            time.sleep(2)
+            print()
+    click.get_current_context().exit(0 if rows and all(row.state.done for row in rows) else 3)
+
+
+@command.command("delete")
+@_SITE
+@_CONTEXT
+@_COMPONENT
+@click.option("--volumes", is_flag=True, help="With the claims of volumes, and so what they hold.")
+@common
+def delete(common: Common, site: Path, context: str, component: str, volumes: bool) -> None:
+    """Delete what a site has on a cluster; its volumes stay, and so does the namespace.
+
+    \b
+    Examples:
+      imgbuild deploy delete site.yaml
+      imgbuild deploy delete site.yaml -c horizon
+    """
+    from builder.cluster.api import Cluster
+    from builder.pipeline import applying, sites
+
+    where = applying.named(sites.read(site).site, component)
+    with Cluster(context) as api:
+        found = applying.delete(api, where, common.reporter(), volumes=volumes)
+    if common.json:
+        output.print_json(list(found))
+
+
+def _moved(one: Change) -> str:
+    before, after = one.releases
+    return f": {before} → {after}" if after else ""
+
+
+@contextlib.contextmanager
+def _planned(
+    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, *, force: bool
+) -> Iterator[tuple[Cluster, Where, tuple[Change, ...]]]:
+    from builder.cluster.api import Cluster
+    from builder.deploy.kubernetes import target
+    from builder.pipeline import applying, manifests, sites
+    from builder.pipeline.edges import Edges
+    from builder.pipeline.vault import Vault
+
+    edges = Edges(common.store(), common.reporter())
+    vault = Vault(secrets)
+    file = sites.read(site)
+    with Cluster(context) as api:
+        version = min(max(api.version, target.OLDEST), target.NEWEST)
+        found = manifests.render(common.catalog(), file, version, vault, layouts, edges, withheld=False)
+        manifests.require_released(found)
+        vault.keep()
+        _made(vault, secrets, edges)
+        where = applying.named(file.site, component)
+        wanted = applying.chosen(found.rendered, component)
+        yield api, where, applying.plan(api, where, wanted, force=force)

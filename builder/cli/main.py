@@ -23,7 +23,7 @@ COMMANDS = {
     "completion": "Print a script that completes commands, options and names in a shell.",
     "copy": "Copy images between layouts, registries, archives and engines.",
     "debug": "Go into a container, or an image, with tools on top of it.",
-    "deploy": "Render what runs together at a site, for Kubernetes, docker compose or systemd.",
+    "deploy": "Run images together: on Kubernetes, by docker compose or by systemd.",
     "diff": "Compare two images: packages, layers, bytes.",
     "doctor": "Say what this machine can do, and what to install or set.",
     "find": "Find the images that hold a package, in which layer and why.",

@@ -29,7 +29,7 @@ def error(problem: ImgbuildError, *, json_wanted: bool, code: str = "") -> None:
     Args:
         code: in place of the error's own.
     """
-    from builder.errors import ConfigureError
+    from builder.errors import ConfigureError, RolloutError
     from dsl.errors import DefinitionError
 
     if json_wanted:
@@ -39,7 +39,7 @@ def error(problem: ImgbuildError, *, json_wanted: bool, code: str = "") -> None:
         print(problems_text(problem.problems), file=sys.stderr)
         return
     print(problem.message if code == problem.message else f"error: {problem.message}", file=sys.stderr, flush=True)
-    if isinstance(problem, ConfigureError) and problem.output:
+    if isinstance(problem, ConfigureError | RolloutError) and problem.output:
         print("".join(f"  | {line}\n" for line in problem.output.splitlines()), end="", file=sys.stderr)
     if problem.hint:
         print(f"hint: {problem.hint}", file=sys.stderr)
@@ -47,7 +47,7 @@ def error(problem: ImgbuildError, *, json_wanted: bool, code: str = "") -> None:
 
 def error_data(problem: ImgbuildError, code: str = "") -> dict[str, Any]:
     """An error as plain data."""
-    from builder.errors import ConfigureError
+    from builder.errors import ConfigureError, RolloutError
     from dsl.errors import DefinitionError
 
     data: dict[str, Any] = {"error": code or problem.code, "message": problem.message, "hint": problem.hint}
@@ -55,6 +55,8 @@ def error_data(problem: ImgbuildError, code: str = "") -> dict[str, Any]:
         data["problems"] = [problem_data(one) for one in problem.problems]
     if isinstance(problem, ConfigureError):
         data |= {"package": problem.package, "script": problem.script, "output": problem.output}
+    if isinstance(problem, RolloutError):
+        data["output"] = problem.output
     return data
 
 

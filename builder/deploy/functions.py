@@ -8,11 +8,11 @@ from urllib.parse import quote, urlsplit
 
 Secrets = Callable[[str], str]
 """A secret by its name."""
-Met = Callable[[str, str], None]
-"""Told of a function and of the name of an account that somebody wants there."""
+Met = Callable[[str, str, tuple[str, ...]], None]
+"""Told of a function, of the name of an account that somebody wants there, and of what else that is to have."""
 
 
-def _nobody(function: str, name: str) -> None:
+def _nobody(function: str, name: str, more: tuple[str, ...]) -> None:
     """Hears nothing."""
 
 
@@ -22,11 +22,13 @@ class Account:
 
     Attributes:
         url: the service's address with the name and the password in it.
+        more: what the account is to have beside what has its name: further databases.
     """
 
     name: str
     password: str
     url: str
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,16 @@ class Service:
         """The address without an account."""
         return f"{self.scheme}://{self.address}{self.path.replace('/{account}', '')}"
 
-    def account(self, name: str) -> Account:
-        """A user of the service; its password is the secret ``FUNCTION-NAME``."""
-        self.met(self.function, name)
+    def account(self, name: str, *more: str) -> Account:
+        """A user of the service; its password is the secret ``FUNCTION-NAME``.
+
+        Args:
+            more: what it is to have beside what has its name: further databases.
+        """
+        self.met(self.function, name, more)
         password = self.secrets(f"{self.function}-{name}")
         path = self.path.replace("{account}", name)
-        return Account(name, password, f"{self.scheme}://{name}:{quote(password, safe='')}@{self.address}{path}")
+        return Account(name, password, f"{self.scheme}://{name}:{quote(password, safe='')}@{self.address}{path}", more)
 
 
 Services = Mapping[str, Service]

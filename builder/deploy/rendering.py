@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ class Answers:
     """What templates are answered.
 
     Attributes:
-        accounts: the names of all accounts that are wanted where a function is provided.
+        accounts: the names of all accounts that are wanted where a function is provided, and what else each is to have.
     """
 
     services: Services
     values: Mapping[str, Any]
     secrets: Secrets
-    accounts: Callable[[str], Iterable[str]] = lambda function: ()
+    accounts: Callable[[str], Mapping[str, tuple[str, ...]]] = lambda function: {}
 
 
 def render(template: Path, answers: Answers) -> str:
@@ -76,7 +76,8 @@ def _rendered(text: str, name: str, at: Callable[[int], Place], answers: Answers
         return services[function]
 
     def accounts(function: str) -> tuple[Account, ...]:
-        return tuple(service(function).account(one) for one in answers.accounts(function))
+        there = service(function)
+        return tuple(there.account(name, *more) for name, more in answers.accounts(function).items())
 
     def value(name: str, default: Any = _ABSENT) -> Any:
         found = values.get(name, default)

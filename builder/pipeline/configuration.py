@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.deploy.kubernetes import metadata
 from builder.deploy.values import Values
 from builder.deploy.workload import ConfigFile, Variable, Workload
 from builder.errors import UsageError
@@ -111,7 +112,7 @@ def of(catalog: Catalog, file: SiteFile, names: tuple[str, ...], edges: Edges) -
             raise UsageError(f"{name!r} does not run at this site", nearest(name, filter(None, known)))
     plans = building.plans(catalog, images, edges)
     told = deploying.declared(catalog, "", plans)
-    functions = sites.services(catalog, file, images, told, str, lambda function, name: None)
+    functions = sites.services(catalog, file, images, told, str, lambda function, name, more: None, metadata.short)
     run = {
         (one.name, one.group): one
         for one in deploying.on_cluster(catalog, file, Vault(None, masked=True), plans, {}).workloads

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from builder.declared import Declared
 from builder.deploy import compose, quadlet, rendering, values
+from builder.deploy.kubernetes import metadata
 from builder.deploy.rendering import Answers
 from builder.deploy.workload import ConfigFile, Deployment, Step, Variable, Workload, place
 from builder.errors import of_system
@@ -34,15 +35,15 @@ _ANYWHERE = Group("", {}, {})
 class _Accounts:
     """The accounts that templates ask for, by function, and whether one asks for all of them."""
 
-    names: dict[str, set[str]] = field(default_factory=dict)
+    names: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     listed: bool = False
 
-    def met(self, function: str, name: str) -> None:
-        self.names.setdefault(function, set()).add(name)
+    def met(self, function: str, name: str, more: tuple[str, ...]) -> None:
+        self.names.setdefault(function, {}).setdefault(name, set()).update(more)
 
-    def of(self, function: str) -> tuple[str, ...]:
+    def of(self, function: str) -> dict[str, tuple[str, ...]]:
         self.listed = True
-        return tuple(sorted(self.names.get(function, ())))
+        return {name: tuple(sorted(more)) for name, more in sorted(self.names.get(function, {}).items())}
 
 
 def deployment(catalog: Catalog, file: SiteFile, vault: Vault, edges: Edges) -> Deployment:
@@ -76,8 +77,8 @@ def on_cluster(
     placed = [(image, group) for image in images for group in sites.groups(file, image)]
     return Deployment(
         file.site.site,
-        _workloads(catalog, file, placed, plans, found, vault),
-        file.site.namespace or file.site.site,
+        _workloads(catalog, file, placed, plans, found, vault, metadata.short),
+        file.site.namespace or "",
         file.site.pull_secrets,
     )
 
@@ -106,10 +107,11 @@ def _workloads(
     plans: Mapping[str, ImagePlan],
     found: Mapping[str, Declared],
     vault: Vault,
+    host: Callable[[str], str] = str,
 ) -> tuple[Workload, ...]:
     accounts = _Accounts()
     images = tuple(dict.fromkeys(image for image, _ in placed))
-    services = sites.services(catalog, file, images, found, vault.secret, accounts.met)
+    services = sites.services(catalog, file, images, found, vault.secret, accounts.met, host)
 
     def made(image: Definition, group: Group) -> tuple[Workload, bool]:
         accounts.listed = False

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from builder.deploy.kubernetes import objects, text
 from builder.deploy.kubernetes.objects import Rendered
@@ -19,8 +20,10 @@ from builder.pipeline.vault import Vault
 from builder.tools import files as files_
 from builder.transports import oci_layout
 from dsl.catalog import Catalog
+from dsl.errors import nearest
 
 _LAYOUT = Path("out")
+_WAY_OUT = "build and publish them, or name the layout that has them: --layout DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,38 @@ def render(
     references = {one.name: one.declared.reference for one in found.workloads}
     unreleased = tuple(f"{plan.image}:{plan.tag}" for key, plan in plans.items() if key not in known)
     return Manifests(rendered, references, unreleased)
+
+
+def step(
+    catalog: Catalog,
+    file: SiteFile,
+    version: tuple[int, int],
+    vault: Vault,
+    layouts: tuple[Path, ...],
+    edges: Edges,
+    image: str,
+    name: str,
+) -> tuple[tuple[Mapping[str, Any], ...], bool]:
+    """The Job of a step, at last, and what it is configured from; and whether it only runs by hand.
+
+    Raises:
+        UsageError: there is no such image or step at the site, or no release of it is known.
+        DefinitionError: the site names what is not there, or a template asks for it.
+    """
+    images = sites.images(catalog, file)
+    plans = building.plans(catalog, images, edges)
+    known = _digests(catalog, plans, layouts, edges)
+    found = deploying.on_cluster(catalog, file, vault, plans, known)
+    meant = {one.name: one for one in found.workloads if image in (one.name, f"{one.component}/{one.name}")}
+    if not meant:
+        raise UsageError(f"{image!r} does not run at this site", nearest(image, {one.name for one in found.workloads}))
+    one = next(iter(meant.values()))
+    steps = {each.name: each for each in one.steps}
+    if name not in steps:
+        raise UsageError(f"{one.name} has no step {name!r}", nearest(name, steps) or "it has none")
+    if "@" not in one.declared.reference:
+        raise UsageError(f"no release is known of: {one.declared.reference}", _WAY_OUT)
+    return objects.step(found, version, one, name), steps[name].when == "by-hand"
 
 
 def write(found: Rendered, folder: Path) -> tuple[Path, ...]:
@@ -152,5 +187,5 @@ def require_released(found: Manifests) -> None:
     if found.unreleased:
         raise UsageError(
             f"no release is known of: {', '.join(found.unreleased)}",
-            "build and publish them, or name the layout that has them: --layout DIR",
+            _WAY_OUT,
         )

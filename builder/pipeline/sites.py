@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,8 +132,12 @@ def services(
     declared: Mapping[str, Declared],
     secrets: Secrets,
     met: Met,
+    host: Callable[[str], str] = str,
 ) -> Services:
     """Where each function is found: at an image of the site, or outside.
+
+    Args:
+        host: by which name an image is reached.
 
     Raises:
         DefinitionError: several provide one, or who is named does not; or an address is none.
@@ -155,7 +159,7 @@ def services(
             hint = f"say which under `services`: {{{function}: {{from: {providers[0][0].reference}}}}}"
             raise file.problem(at, "ambiguous", f"several provide {function!r}: {said}", hint)
         reached = [
-            Service(function, told.scheme, image.name, str(port), told.path, secrets, met)
+            Service(function, told.scheme, host(image.name), str(port), told.path, secrets, met)
             for image, told in providers
             if (port := _port(function, told, declared[image.key]))
         ]

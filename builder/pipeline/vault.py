@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets as random
 from pathlib import Path
 
 import yaml
 
 from builder.errors import UsageError, of_system
-from builder.tools import files as files_
 from dsl import document
 from dsl.errors import DefinitionError
 
@@ -31,6 +32,7 @@ class Vault:
         self.made: list[str] = []
         self._file = file
         self._masked = masked
+        self._lock = _exclusive(file.absolute().parent) if file else None
         self._known = _read(file) if file else {}
 
     @property
@@ -73,13 +75,35 @@ class Vault:
         Raises:
             ImgbuildError: the file cannot be written.
         """
-        if not self.made or self._file is None:
-            return
         try:
-            files_.write(self._file, yaml.safe_dump(self._known).encode())
-            self._file.chmod(0o600)
+            if self.made and self._file:
+                _write(self._file, yaml.safe_dump(self._known).encode())
         except OSError as error:
             raise of_system(error, "the secrets cannot be kept", str(self._file)) from None
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+
+def _exclusive(folder: Path) -> int | None:
+    """Nobody else makes secrets in a folder until what is returned is closed: two at once would make two of one."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None  # there is nothing to read, and nothing can be kept: that is told then
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _write(file: Path, data: bytes) -> None:
+    new = file.with_name(f".{file.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -53,8 +53,8 @@ class Service:
         """The address without an account."""
         return f"{self.scheme}://{self.address}{self.path}"
 
-    def account(self, name: str) -> Account:
-        """The account of a user; a database has its user's name."""
+    def account(self, name: str, *more: str) -> Account:
+        """The account of a user; a database has its user's name, and there may be more."""
         path = self.path.format(name=name)
         return Account(f"{self.scheme}://{name}:{password(name)}@{self.address}{path}")
 

@@ -16,7 +16,7 @@ MANAGER = "imgbuild"
 _PREFIX = "app.kubernetes.io"
 SITE = f"{_PREFIX}/part-of"
 MANAGED = f"{_PREFIX}/managed-by"
-NAME, INSTANCE, VERSION = (f"{_PREFIX}/{name}" for name in ("name", "instance", "version"))
+NAME, INSTANCE, VERSION, COMPONENT = (f"{_PREFIX}/{name}" for name in ("name", "instance", "version", "component"))
 WAVE = "argocd.argoproj.io/sync-wave"
 _LONGEST = 63
 
@@ -30,7 +30,7 @@ def labels(one: Workload, target: Target) -> dict[str, str]:
     """The labels of what belongs to a workload."""
     return {
         **selector(one),
-        f"{_PREFIX}/component": one.component or one.name,
+        COMPONENT: label(one.component or one.name),
         VERSION: label(one.version),
         **of_site(target),
     }
@@ -43,7 +43,7 @@ def lasting(one: Workload, target: Target) -> dict[str, str]:
 
 def selector(one: Workload) -> dict[str, str]:
     """The labels by which a workload's own pods are found; they never change."""
-    return {NAME: one.name, INSTANCE: short(one.key)}
+    return {NAME: short(one.name), INSTANCE: short(one.key)}
 
 
 def label(text: str) -> str:

@@ -70,9 +70,10 @@ def _described(one: Workload, target: Target) -> dict[str, Any]:
 
 
 def _pods(one: Workload, target: Target) -> dict[str, str]:
-    return {metadata.NAME: one.name, metadata.SITE: target.site}
+    return {metadata.NAME: metadata.short(one.name), metadata.SITE: target.site}
 
 
 def _policy(described: dict[str, Any], pods_: dict[str, str], rules: list[dict[str, Any]]) -> dict[str, Any]:
-    spec = {"podSelector": {"matchLabels": pods_}, "policyTypes": ["Ingress"], "ingress": rules}
+    spec: dict[str, Any] = {"podSelector": {"matchLabels": pods_}, "policyTypes": ["Ingress"]}
+    spec |= {"ingress": rules} if rules else {}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": described, "spec": spec}

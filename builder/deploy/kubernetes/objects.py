@@ -42,10 +42,7 @@ def render(deployment: Deployment, version: tuple[int, int], *, withheld: bool =
     Raises:
         CircleError: components need each other.
     """
-    target = Target(
-        version, metadata.short(deployment.site), deployment.namespace or metadata.short(deployment.site),
-        deployment.pull_secrets, withheld,
-    )  # fmt: skip
+    target = _target(deployment, version, withheld=withheld)
     order = waves.of(deployment.workloads)
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     left: dict[str, tuple[str, ...]] = {}
@@ -58,6 +55,23 @@ def render(deployment: Deployment, version: tuple[int, int], *, withheld: bool =
     ordered = sorted(found.values(), key=lambda each: (wave(each), _ORDER.index(each["kind"]), _key(each)))
     notes = tuple(dict.fromkeys(note for one in deployment.workloads for note in pods.notes(one)))
     return Rendered(tuple(ordered), tuple(sorted(left.items())), notes)
+
+
+def step(deployment: Deployment, version: tuple[int, int], one: Workload, name: str) -> tuple[Mapping[str, Any], ...]:
+    """The Job of a step, at last, and what it is configured from: to be run by hand.
+
+    Args:
+        name: of a step that the workload has.
+    """
+    target = _target(deployment, version, withheld=False)
+    found = next(each for each in one.steps if each.name == name)
+    template, kept = pods.job(one, target, found)
+    return (*(each for part in kept for each in part.objects), steps.job(one, target, found, template, FIRST))
+
+
+def _target(deployment: Deployment, version: tuple[int, int], *, withheld: bool) -> Target:
+    site = metadata.short(deployment.site)
+    return Target(version, site, deployment.namespace or site, deployment.pull_secrets, withheld)
 
 
 def wave(one: Mapping[str, Any]) -> int:

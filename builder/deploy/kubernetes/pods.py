@@ -32,12 +32,8 @@ def service(one: Workload, target: Target) -> tuple[dict[str, Any], tuple[Kept, 
     """
     files = configuration.files(one, target)
     given = configuration.variables(one, target, "env", one.given)
-    kept = [files, given]
-    init = []
-    for step in _starting(one):
-        variables = configuration.variables(one, target, step.name, workloads.given(one, step.name))
-        init.append(_step(one, target, step, files, variables, one.declared.step(step.name)))
-        kept.append(variables)
+    starting = _starting(one)
+    init = [_step(one, target, step, files) for step in starting]
     main = {
         **_container(one, target, one.name, one.declared.config["Cmd"], (), given),
         **_ports(one),
@@ -46,35 +42,39 @@ def service(one: Workload, target: Target) -> tuple[dict[str, Any], tuple[Kept, 
         "securityContext": security.container(one.declared, target),
         **_mounts([*_volume_mounts(one), *_writable_mounts(one, ()), *files.mounts]),
     }
-    volumes = [*_volumes(one), *_writable(one, _starting(one)), *files.volumes]
+    volumes = [*_volumes(one), *_writable(one, starting), *files.volumes]
     seconds = quantities.nanoseconds(one.declared.run.get("stop_grace", "30s")) // 10**9
     spec = {
         **_pod(one, target),
         **_spread(one),
         "terminationGracePeriodSeconds": seconds,
-        **({"initContainers": init} if init else {}),
+        **({"initContainers": [each for each, _ in init]} if init else {}),
         "containers": [main],
         **({"volumes": volumes} if volumes else {}),
     }
-    return _template(one, target, metadata.labels(one, target), spec), tuple(kept)
+    return _template(one, target, metadata.labels(one, target), spec), (files, given, *(kept for _, kept in init))
 
 
 def job(one: Workload, target: Target, step: Step) -> tuple[dict[str, Any], tuple[Kept, ...]]:
-    """The pod template of a step that runs by itself: with the configuration of its service, without its volumes."""
+    """The pod template of a step that runs by itself: with the configuration of its service, on empty volumes.
+
+    What it comes after and what runs at each start runs here, too, right before it.
+    """
     files = configuration.files(one, target)
-    variables = configuration.variables(one, target, step.name, workloads.given(one, step.name))
-    told = one.declared.step(step.name)
-    container = _step(one, target, step, files, variables, told)
-    volumes = [*_volumes(one, empty=True), *_writable(one, [step]), *files.volumes]
+    first = [other for other in _starting(one) if other.name in step.after]
+    init = [_step(one, target, other, files) for other in first]
+    container, variables = _step(one, target, step, files)
+    volumes = [*_volumes(one, empty=True), *_writable(one, [*first, step]), *files.volumes]
     spec = {
         **_pod(one, target, network=False),
         "restartPolicy": "OnFailure",
+        **({"initContainers": [each for each, _ in init]} if init else {}),
         "containers": [container],
         **({"volumes": volumes} if volumes else {}),
     }
     name = metadata.short(f"{one.key}-{step.name}")
     labels = {**metadata.labels(one, target), metadata.NAME: name, metadata.INSTANCE: name}
-    return _template(one, target, labels, spec), (files, variables)
+    return _template(one, target, labels, spec), (files, variables, *(kept for _, kept in init))
 
 
 def claims(one: Workload) -> dict[str, str]:
@@ -140,16 +140,17 @@ def _container(
     one: Workload, target: Target, name: str, command: Sequence[str], own: Iterable[tuple[str, str]], given: Kept
 ) -> dict[str, Any]:
     words = [_DOLLAR.sub("$$", word) for word in command]
-    told = [{"name": key, "value": _DOLLAR.sub("$$", value)} for key, value in own]
+    names = {each["name"] for each in given.env}
+    told = [{"name": key, "value": _DOLLAR.sub("$$", value)} for key, value in own if key not in names]
     told += [
         {**each, "value": _DOLLAR.sub("$$", each["value"])} if "value" in each else each for each in given.env
     ]  # fmt: skip
     texts = [*words, *(each.get("value", "") for each in told)]
-    names = {found for text in texts for found in _REFERENCE.findall(text)}
+    wanted = {found for text in texts for found in _REFERENCE.findall(text)}
     env = [
         {"name": each, "valueFrom": {"fieldRef": {"fieldPath": path}}}
         for each, path in _FIELDS.items()
-        if each in names
+        if each in wanted
     ]
     return {
         "name": metadata.short(name),
@@ -160,16 +161,17 @@ def _container(
     }
 
 
-def _step(
-    one: Workload, target: Target, step: Step, files: Kept, variables: Kept, told: Mapping[str, Any]
-) -> dict[str, Any]:
+def _step(one: Workload, target: Target, step: Step, files: Kept) -> tuple[dict[str, Any], Kept]:
+    told = one.declared.step(step.name)
+    variables = configuration.variables(one, target, step.name, workloads.given(one, step.name))
     own = told.get("env", {}).items()
-    return {
+    container = {
         **_container(one, target, step.name, told["command"], own, variables),
         **_resources(one),
         "securityContext": security.container(one.declared, target, told.get("user", "")),
         **_mounts([*_volume_mounts(one), *_writable_mounts(one, [step]), *files.mounts]),
     }
+    return container, variables
 
 
 def _ports(one: Workload) -> dict[str, Any]:
@@ -215,7 +217,8 @@ def _volumes(one: Workload, *, empty: bool = False) -> list[dict[str, Any]]:
             source = {"persistentVolumeClaim": {"claimName": claims(one)[name]}}
         found.append({"name": f"volume-{metadata.short(name)}", **source})
     for index, path in enumerate(_host_paths(one)):
-        found.append({"name": f"host-{index}", "hostPath": {"path": path, "type": ""}})
+        kind = "" if path in one.declared.platform.get("devices", ()) else "DirectoryOrCreate"
+        found.append({"name": f"host-{index}", "hostPath": {"path": path, "type": kind}})
     return found
 
 

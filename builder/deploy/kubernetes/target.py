@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from builder.errors import UsageError
 
 OLDEST, NEWEST = (1, 20), (1, 37)
-Object = dict[str, object]
-"""A Kubernetes object as plain data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from builder.deploy import rendering
 from builder.deploy.functions import Service
 from builder.deploy.rendering import Answers
-from dsl.errors import DefinitionError
+from dsl.errors import DefinitionError, Place
 
 SERVICES = {
     "database": Service("database", "mysql+pymysql", "mariadb", "3306", "/{account}", lambda name: f"p@{name}"),
@@ -32,6 +32,7 @@ def rendered(folder: Path, text: str, values: Mapping[str, Any] | None = None) -
         ("service('database').address", "mariadb:3306"),
         ("service('database').account('shop').url", "mysql+pymysql://shop:p%40database-shop@mariadb:3306/shop"),
         ("service('database').account('shop').password", "p@database-shop"),
+        ("service('database').account('shop', 'more').url", "mysql+pymysql://shop:p%40database-shop@mariadb:3306/shop"),
         ("service('identity').url", "https://id.example/v3"),
         ("service('identity').host", "id.example"),
         ("value('region')", "north"),
@@ -62,6 +63,30 @@ def test_what_is_not_there_is_told_at_its_line(line: str, message: str, hint: st
     assert (problem.place.line, problem.hint) == (2, hint)
     assert message in problem.message
     assert problem.source_line == f"two {line}"
+
+
+def test_who_provides_it_lists_the_accounts(tmp_path: Path) -> None:
+    template = tmp_path / "accounts.j2"
+    template.write_text(
+        "{% for one in accounts('database') %}{{ one.name }}:{{ one.password }}:{{ one.more }} {% endfor %}"
+    )
+    answers = Answers(SERVICES, {}, str, lambda function: {"a": (), "b": ("c",)} if function == "database" else {})
+    assert rendering.render(template, answers) == "a:p@database-a:() b:p@database-b:('c',) "
+    template.write_text("one\n{{ accounts('databse') }}\n")
+    with pytest.raises(DefinitionError) as failed:
+        rendering.render(template, answers)
+    (problem,) = failed.value.problems
+    assert (problem.place.line, problem.hint) == (2, "did you mean 'database'?")
+
+
+def test_words_of_a_definition_are_rendered_at_their_place() -> None:
+    answers = Answers(SERVICES, {"region": "north"}, str)
+    place = Place(Path("component.yaml"), 7, 3)
+    assert rendering.words("{{ value('region') }}!", place, answers) == "north!"
+    with pytest.raises(DefinitionError) as failed:
+        rendering.words("{{ value('regoin') }}", place, answers)
+    (problem,) = failed.value.problems
+    assert (problem.place, problem.hint) == (place, "did you mean 'region'?")
 
 
 @pytest.mark.parametrize("address", ["id.example", "https://", "v3"])

@@ -27,7 +27,7 @@ def test_a_deployment() -> None:
         "selector": {"app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "shop"},
         "ports": [{"name": "http", "port": 8080, "targetPort": 8080, "protocol": "TCP"}],
     }
-    assert found["NetworkPolicy/shop"]["spec"]["ingress"] == []
+    assert "ingress" not in found["NetworkPolicy/shop"]["spec"]  # nobody
     (rule,) = found["NetworkPolicy/web"]["spec"]["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "shop"}}}]
 
@@ -118,6 +118,7 @@ def test_ports_and_names_are_those_that_kubernetes_takes() -> None:
     found = rendered(workload(long, {"ports": {"a-port-with-a-long-name": 1, "dns": {"port": 53, "protocol": "udp"}}}))
     names = [name.partition("/")[2] for name in found]
     assert max(map(len, names)) <= 63
+    assert max(len(value) for one in found.values() for value in one["metadata"]["labels"].values()) <= 63
     (service,) = (one for name, one in found.items() if name.startswith("Service/"))
     assert [(one["name"], one["protocol"]) for one in service["spec"]["ports"]] == [("port-1", "TCP"), ("dns", "UDP")]
 

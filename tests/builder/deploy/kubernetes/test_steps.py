@@ -105,3 +105,11 @@ def test_levels() -> None:
         workload("a", provides=("one", "three"), needs=("three",)),
     )
     assert waves.of(ones).levels == {"a": 1, "b": 2, "c": 3}
+
+
+def test_what_runs_at_each_start_runs_before_a_step_that_comes_after_it() -> None:
+    steps = (Step("init", "start"), Step("sync", "before", ("init",)), Step("fill", "before", ("sync",)))
+    found = jobs(planned(steps=steps))
+    assert [one["command"] for one in pod(found["web/sync"])["initContainers"]] == [["web", "init"]]
+    assert pod(found["web/sync"])["volumes"] == [{"name": "volume-data", "emptyDir": {}}]
+    assert "initContainers" not in pod(found["web/fill"])

@@ -1,0 +1,111 @@
+"""A cluster in memory: keeps what is applied, and lets workloads come up and Jobs end as a test says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from builder.errors import ClusterError
+
+Object = Mapping[str, Any]
+
+
+@dataclass
+class MemoryCluster:
+    """What is asked of a cluster, answered from memory.
+
+    Attributes:
+        objects: by kind and name.
+        asked: every change that was asked for, in order: ``apply Job a``.
+        broken: the names of what never comes up; of Jobs, what fails.
+        refused: the names of what the server does not take.
+        said: what failing containers say.
+    """
+
+    version: tuple[int, int] = (1, 31)
+    objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    said: str = ""
+    _looked: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def get(self, one: Object) -> Object | None:
+        """An object; each look brings it on a bit."""
+        found = self.objects.get(_key(one))
+        if found is None:
+            return None
+        looks = self._looked[_key(one)] = self._looked.get(_key(one), 0) + 1
+        if looks > 1:
+            self._come_up(found)
+        return copy.deepcopy(found)
+
+    def apply(self, one: Object, *, dry: bool = False, force: bool = False) -> Object:
+        """What it is then: what the server gives of its own accord is kept."""
+        if one["metadata"]["name"] in self.refused and not force:
+            raise ClusterError(f"{one['kind']} {one['metadata']['name']} cannot be applied: no", status=409)
+        before = self.objects.get(_key(one), {})
+        made = copy.deepcopy(dict(one))
+        changed = any(before.get(key) != value for key, value in made.items() if key != "metadata")
+        generation = before.get("metadata", {}).get("generation", 0) + changed
+        told = {"uid": "u", "resourceVersion": "1", "generation": generation, "managedFields": []}
+        made["metadata"] = {**made["metadata"], **told}
+        if "status" in before:
+            made["status"] = before["status"]
+        if not dry:
+            self.asked.append(f"apply {one['kind']} {one['metadata']['name']}")
+            self.objects[_key(one)] = made
+            self._looked[_key(one)] = 0
+        return copy.deepcopy(made)
+
+    def delete(self, one: Object) -> bool:
+        """Gone at once."""
+        self.asked.append(f"delete {one['kind']} {one['metadata']['name']}")
+        return self.objects.pop(_key(one), None) is not None
+
+    def find(self, version: str, kind: str, namespace: str, selector: str) -> tuple[Object, ...]:
+        """Those of a kind with some labels."""
+        wanted = dict(pair.split("=", 1) for pair in selector.split(","))
+        return tuple(
+            copy.deepcopy(one)
+            for one in self.objects.values()
+            if one["kind"] == kind
+            and one["metadata"].get("namespace") == namespace
+            and wanted.items() <= one["metadata"].get("labels", {}).items()
+        )
+
+    def logs(self, pod: Object, container: str, lines: int = 20) -> str:
+        """What a failing container said."""
+        return self.said
+
+    def put(self, kind: str, name: str, namespace: str, labels: Mapping[str, str], **more: Any) -> None:
+        """Something that is there already."""
+        told = {"name": name, "namespace": namespace, "labels": dict(labels), **more.pop("metadata", {})}
+        self.objects[kind, name] = {"apiVersion": "v1", "kind": kind, "metadata": told, **more}
+
+    def _come_up(self, one: dict[str, Any]) -> None:
+        broken = one["metadata"]["name"] in self.broken
+        status: dict[str, Any] = {"observedGeneration": one["metadata"].get("generation", 0)}
+        if one["kind"] == "Job" and "conditions" in one.get("status", {}):
+            return  # it has ended
+        if one["kind"] == "Job":
+            kind = "Failed" if broken else "Complete"
+            status["conditions"] = [{"type": kind, "status": "True", "message": "it has failed" if broken else ""}]
+        elif one["kind"] in ("Deployment", "StatefulSet"):
+            wanted = one["spec"]["replicas"]
+            ready = 0 if broken else wanted
+            status |= {
+                "replicas": wanted,
+                "updatedReplicas": wanted,
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+            }
+        elif one["kind"] == "DaemonSet":
+            status |= {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 0 if broken else 2}
+        one["status"] = status
+
+
+def _key(one: Object) -> tuple[str, str]:
+    return one["kind"], one["metadata"]["name"]
