@@ -132,7 +132,7 @@ def rebuilt(source: str) -> Callable[[Race], dict[str, Any]]:
     def step(race_: Race) -> dict[str, Any]:
         catalog = loading.load(loading.find(race.ROOT))
         found = touched(catalog, source)
-        images = {image.name for component in catalog.components for image in component.images}
+        images = {image.name for image in fleet.comparable(catalog)}
         if len(found) == len(fleet.dockerfiles(catalog)):
             known = json.loads((race_.folder / "results.json").read_text())
             return {**known["docker chain"], "images": len(images), "sent": known["docker bytes"]["compressed"]}
@@ -149,9 +149,8 @@ def rebuilt(source: str) -> Callable[[Race], dict[str, Any]]:
 def touched(catalog: Catalog, source: str) -> tuple[str, ...]:
     """The Dockerfiles that have a source package's packages, and those that stand on them."""
     files = fleet.dockerfiles(catalog)
-    images = [image for component in catalog.components for image in component.images]
     found: set[str] = set()
-    for image in images:
+    for image in fleet.comparable(catalog):
         own = fleet.layers_of(image)[1]
         for part in image.chain():
             lock = lockfile.read(part.lock_path).get(part.name, "amd64")

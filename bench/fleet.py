@@ -2,7 +2,8 @@
 
 FOLDER takes all that is made (40 GB), and ``results.json``: what stands there is not measured again. The Dockerfiles are
 made from the definitions: base → openstack-base → COMPONENT-base → each image, each with the packages that its
-definition asks for. Everything else is as in ``bench.race``, whose proxy, base image and daemon are used. With ``--publish``
+definition asks for. What has environments of wheels, which the Dockerfiles would not install, stays out of both.
+Everything else is as in ``bench.race``, whose proxy, base image and daemon are used. With ``--publish``
 the results go to ``docs/fleet.json`` and into the table of ``docs/fleet.md``.
 """
 
@@ -40,9 +41,8 @@ _EVERYTHING = Subject("--all", (), (), "", "")
 
 def dockerfiles(catalog: Catalog) -> dict[str, str]:
     """The text of each Dockerfile by the name of what it makes, those below before those above."""
-    images = [image for component in catalog.components for image in component.images]
     found = {"base": _base(catalog)}
-    for image in images:
+    for image in comparable(catalog):
         layers, own = layers_of(image)
         below = "base"
         if shares(image):
@@ -53,6 +53,12 @@ def dockerfiles(catalog: Catalog) -> dict[str, str]:
             found.setdefault(part.name, "\n".join([f"FROM bench/{below}", *_steps([*layers, part])]) + "\n")
             below, layers = part.name, ()
     return found
+
+
+def comparable(catalog: Catalog) -> tuple[Definition, ...]:
+    """The images that packages make alone."""
+    images = (image for component in catalog.components for image in component.images)
+    return tuple(image for image in images if not any(part.model.environments for part in image.chain()))
 
 
 def layers_of(image: Definition) -> tuple[tuple[Definition, ...], tuple[Definition, ...]]:
@@ -158,18 +164,32 @@ def chain(race_: Race, names: Collection[str] | None = None) -> dict[str, Any]:
 
 def docker_bytes(race_: Race) -> dict[str, Any]:
     """Bytes of the unique layers of all images."""
-    catalog = loading.load(loading.find(race.ROOT))
-    names = [f"bench/{image.name}" for component in catalog.components for image in component.images]
+    names = [f"bench/{image.name}" for image in comparable(loading.load(loading.find(race.ROOT)))]
     layers = race_.docker.layers(names)
     raw, squeezed = (sum(sizes) for sizes in zip(*layers.values(), strict=True))
     return {"images": len(names), "layers": len(layers), "raw": raw, "compressed": squeezed}
 
 
+def cold(race_: Race) -> dict[str, Any]:
+    """Nothing there but packages."""
+    images = comparable(loading.load(loading.find(race.ROOT)))
+    targets = [f"{image.component}/{image.name}" for image in images]
+    return race.ours(
+        race_, lambda: race.link_packages(race_.folder, "cold"), lambda: race_.build("cold", *targets, memory=True)
+    )
+
+
+def nothing(race_: Race) -> dict[str, Any]:
+    """Everything is there, what has environments as well."""
+    race_.build("cold", "--all")
+    return race.nothing(race_)
+
+
 STEPS: dict[str, Callable[[Race], dict[str, Any]]] = {
     "prepared": race.prepare,
-    "cold": race.cold,
-    "nothing changed": race.nothing,
+    "cold": cold,
     "bytes": race.our_bytes,
+    "nothing changed": nothing,
     "docker base": race.docker_base,
     "docker chain": chain,
     "docker bytes": docker_bytes,

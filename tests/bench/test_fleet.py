@@ -20,10 +20,14 @@ def installed(name: str) -> set[str]:
 
 
 def test_every_image_has_the_packages_of_its_definitions() -> None:
-    for component in CATALOG.components:
-        for image in component.images:
-            wanted = {name for part in image.chain()[1:] for name in part.model.packages.apt}
-            assert installed(image.name) - fleet.BASE == wanted - fleet.BASE
+    for image in fleet.comparable(CATALOG):
+        wanted = {name for part in image.chain()[1:] for name in part.model.packages.apt}
+        assert installed(image.name) - fleet.BASE == wanted - fleet.BASE
+
+
+def test_what_has_wheels_stays_out() -> None:
+    left = {image.name for component in CATALOG.components for image in component.images} - FILES.keys()
+    assert left == {"imgbuild"}
 
 
 def test_each_is_built_after_what_it_stands_on() -> None:
