@@ -114,7 +114,8 @@ class LayerWriter:
 
     def _write(self, data: bytes) -> None:
         self._plain.update(data)
-        self._blob.write(self._compressor.compress(data))
+        if squeezed := self._compressor.compress(data):
+            self._blob.write(squeezed)
 
 
 @contextmanager
@@ -132,9 +133,15 @@ def member(entry: Entry, data: BinaryIO | bytes | None = None) -> Iterator[bytes
     Raises:
         ValueError: its bytes are not as many as it says.
     """
-    yield _header(entry)
+    header = _header(entry)
     if entry.type != "file":
+        yield header
         return
+    if isinstance(data, bytes) and len(data) == entry.size <= _PIECE:
+        # As nearly all are.
+        yield b"".join((header, data, b"\0" * (-len(data) % tarfile.BLOCKSIZE)))
+        return
+    yield header
     written = 0
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     while stream is not None and (piece := stream.read(_PIECE)):

@@ -8,9 +8,11 @@ a module which an operator mounts over or a fix replaces is noticed.
 from __future__ import annotations
 
 import argparse
+import queue
 import re
 import shlex
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Self
 
 from builder.errors import MakeError
 from builder.formats.places import canonical
-from builder.tools.process import Child
+from builder.tools.process import Child, ProgramFailed
 from builder.tools.sandbox import Sandbox
 
 _WORKER = r"""
@@ -58,6 +60,8 @@ for path in os.fsdecode(sys.stdin.buffer.read()).split("\0"):
     except Exception:
         pass
 """
+_ON_THE_WAY = 1 << 20
+"""Bytes of sources that the interpreter has yet to take, while a package is read on; no user may ask for more (pipe(7))."""
 _PY3COMPILE = re.compile(r"^\s*py3compile\s+(.*?)(?:\|\|.*|;.*|&&.*)?$")
 _OPTIONS = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
 _OPTIONS.add_argument("-p")
@@ -188,6 +192,8 @@ class Compiler:
         self._argv = argv
         self._home = str(tree / "usr")
         self._child: Child | None = None
+        self._listener: threading.Thread | None = None
+        self._answers: queue.SimpleQueue[bytes | ProgramFailed] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -195,20 +201,45 @@ class Compiler:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._child:
+        if self._child and self._listener:
             self._child.close()
+            self._listener.join()
 
-    def compile(self, path: str, source: bytes, mtime: int) -> bytes | None:
-        """The byte code of a module, or None if it is no valid source for this interpreter.
+    def ask(self, path: str, source: bytes, mtime: int) -> None:
+        """Have a module compiled while other work goes on; `answer` gives what becomes of it, in the order of asking.
 
         Args:
             path: absolute, as the image has it.
             mtime: of the source in the layer.
         """
         if self._child is None:
-            argv = ["/usr/bin/env", f"PYTHONHOME={self._home}", *self._argv]
-            self._child = Child(argv)
+            self._child = Child(["/usr/bin/env", f"PYTHONHOME={self._home}", *self._argv], _ON_THE_WAY)
+            # It would wait for us to take its answers, and we for it to take what we ask.
+            self._listener = threading.Thread(target=self._listen, args=(self._child,), daemon=True)
+            self._listener.start()
         name = path.encode("utf-8", "surrogateescape")
         self._child.write(struct.pack("<IIQ", len(name), len(source), mtime) + name + source)
-        (size,) = struct.unpack("<I", self._child.read(4))
-        return self._child.read(size) or None
+
+    def answer(self) -> bytes | None:
+        """The byte code of the module asked for first of those not answered, or None if it is no valid source.
+
+        Raises:
+            ProgramFailed: the interpreter has ended.
+        """
+        found = self._answers.get()
+        if isinstance(found, ProgramFailed):
+            raise found
+        return found or None
+
+    def compile(self, path: str, source: bytes, mtime: int) -> bytes | None:
+        """`ask` and `answer` at once."""
+        self.ask(path, source, mtime)
+        return self.answer()
+
+    def _listen(self, child: Child) -> None:
+        try:
+            while True:
+                (size,) = struct.unpack("<I", child.read(4))
+                self._answers.put(child.read(size))
+        except ProgramFailed as failed:
+            self._answers.put(failed)

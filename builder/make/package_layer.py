@@ -108,6 +108,7 @@ class _Gathering:
         self.read_packages: list[Payload] = []
         self.left_out: set[str] = set()
         self.diverting: set[str] = set()
+        self.asked: list[tuple[_Piece, str]] = []
 
     @property
     def newest(self) -> int:
@@ -156,6 +157,7 @@ class _Gathering:
                 self.places[known[path].content] = self._keep(data)
             for piece in (piece for pieces in lacking.values() for piece in pieces):
                 self._add(piece, private)
+        self._take_compiled()
 
     def _new_content(self) -> int:
         self.places.append(_NOWHERE)
@@ -188,19 +190,25 @@ class _Gathering:
         version = self.compiler.version if self.compiler else ""
         cached = bytecode.cache_path(path, version, private) if version and path.endswith(".py") else None
         if cached and piece.entry.type == "file":
+            assert self.compiler is not None
             self.pieces.pop(cached, None)
-            self._compile(piece, cached, private)
+            self.compiler.ask(f"/{path}", self._bytes(piece), piece.entry.mtime)
+            self.asked.append((piece, cached))
 
-    def _compile(self, piece: _Piece, cached: str, private: tuple[bytecode.Private, ...]) -> None:
-        assert self.compiler is not None
-        mtime = piece.entry.mtime
-        code = self.compiler.compile("/" + piece.entry.path, self._bytes(piece), mtime)
-        if code is not None:
-            folder = Entry(posixpath.dirname(cached), "folder", 0o755, mtime=mtime)
-            self._add(_Piece(folder, piece.owner, self._new_content()), private)
-            made = _Piece(Entry(cached, "file", 0o644, mtime=mtime, size=len(code)), piece.owner, self._new_content())
-            self.places[made.content] = self._keep(code)
-            self._add(made, private)
+    def _take_compiled(self) -> None:
+        """Add the byte code of what was asked for: meanwhile the package was read on."""
+        for piece, cached in self.asked:
+            assert self.compiler is not None
+            mtime = piece.entry.mtime
+            code = self.compiler.answer()
+            if code is not None:
+                folder = Entry(posixpath.dirname(cached), "folder", 0o755, mtime=mtime)
+                self._add(_Piece(folder, piece.owner, self._new_content()), ())
+                entry = Entry(cached, "file", 0o644, mtime=mtime, size=len(code))
+                made = _Piece(entry, piece.owner, self._new_content())
+                self.places[made.content] = self._keep(code)
+                self._add(made, ())
+        self.asked.clear()
 
     def _wins(self, new: _Piece, old: _Piece) -> bool:
         if new.owner is old.owner:

@@ -249,37 +249,49 @@ class _Unpacking:
         # Links of a package never lead out of the tree: parents are real folders that we made.
         path = f"{self._tree}/{entry.path}"
         self._require_folder(os.path.dirname(path))
-        if entry.type == "folder":
-            self._require_folder(path)
-        elif os.path.lexists(path):
-            # What is there may be a link to something else: it is replaced, never written through.
-            if _real_folder(path):
-                raise MakeError(f"{self._package}: /{entry.path} is a folder and a {entry.type} at once", deb.BROKEN)
-            os.unlink(path)
         match entry.type:
+            case "folder":
+                self._require_folder(path)
             case "file":
-                with open(path, "xb") as file:
-                    copy(data, file)
+                self._anew(path, entry, lambda: _write(path, entry, data))
+                return
             case "link":
-                os.symlink(entry.target, path)
+                self._anew(path, entry, lambda: os.symlink(entry.target, path))
             case "hardlink":
-                target = f"{self._tree}/{entry.target}"
-                self._require_folder(os.path.dirname(target))
-                try:
-                    os.link(target, path, follow_symlinks=False)
-                except OSError:
-                    raise MakeError(
-                        f"{self._package}: /{entry.path} is a hard link to nothing: /{entry.target}", deb.BROKEN
-                    ) from None
+                self._anew(path, entry, lambda: self._link(path, entry))
                 return
             case "fifo":
-                os.mkfifo(path)
+                self._anew(path, entry, lambda: os.mkfifo(path))
         os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
         if entry.type != "link":
             os.chmod(path, entry.mode)
         for name, value in entry.xattrs:
             os.setxattr(path, name, value, follow_symlinks=False)
         os.utime(path, (entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def _anew(self, path: str, entry: Entry, make: Callable[[], None]) -> None:
+        try:
+            make()
+        except FileExistsError:
+            # What is there may be a link to something else: it is replaced, never written through.
+            if _real_folder(path):
+                raise MakeError(
+                    f"{self._package}: /{entry.path} is a folder and a {entry.type} at once", deb.BROKEN
+                ) from None
+            os.unlink(path)
+            make()
+
+    def _link(self, path: str, entry: Entry) -> None:
+        target = f"{self._tree}/{entry.target}"
+        self._require_folder(os.path.dirname(target))
+        try:
+            os.link(target, path, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:
+            raise MakeError(
+                f"{self._package}: /{entry.path} is a hard link to nothing: /{entry.target}", deb.BROKEN
+            ) from None
 
     def _require_folder(self, path: str) -> None:
         if path in self._folders:
@@ -293,6 +305,26 @@ class _Unpacking:
                 name = path.removeprefix(f"{self._tree}/")
                 raise MakeError(f"{self._package}: /{name} is a {kind} and a folder at once", deb.BROKEN) from None
         self._folders.add(path)
+
+
+def _write(path: str, entry: Entry, data: Data) -> None:
+    # By the descriptor: the kernel looks the path up once.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if isinstance(data, bytes):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        else:
+            with open(descriptor, "wb", closefd=False) as file:
+                copy(data, file)
+        os.fchown(descriptor, entry.uid, entry.gid)
+        os.fchmod(descriptor, entry.mode)
+        for name, value in entry.xattrs:
+            os.setxattr(descriptor, name, value)
+        os.utime(descriptor, (entry.mtime, entry.mtime))
+    finally:
+        os.close(descriptor)
 
 
 def _real_folder(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -102,11 +103,14 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 class Child:
     """A program that answers what it is asked, as long as it is asked.
 
+    Args:
+        room: bytes that may be on their way to it, as far as the system allows.
+
     Raises:
         FileNotFoundError: there is no such program.
     """
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], room: int = 0) -> None:
         self._argv = tuple(argv)
         self._process = subprocess.Popen(
             self._argv,
@@ -116,6 +120,11 @@ class Child:
             env=PLAIN_ENVIRONMENT,
             start_new_session=True,
         )
+        if room:
+            assert self._process.stdin is not None
+            # A user has so much for all pipes: past that it is as without.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, room)
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
