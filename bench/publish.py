@@ -37,10 +37,17 @@ _BASE = "bench/debian:13"
 Step = Callable[[Race], dict[str, Any]]
 
 
-def _catalog(components: Collection[str]) -> tuple[Catalog, tuple[str, ...]]:
-    """This workspace, and the names of its images, or of those of some components."""
+def everything() -> tuple[str, ...]:
+    """The components that are measured: those that the Dockerfiles install as well."""
     catalog = loading.load(loading.find(race.ROOT))
-    chosen = [one for one in catalog.components if not components or one.name in components]
+    there = {image.key for image in fleet.comparable(catalog)}
+    return tuple(one.name for one in catalog.components if all(image.key in there for image in one.images))
+
+
+def _catalog(components: Collection[str]) -> tuple[Catalog, tuple[str, ...]]:
+    """This workspace, and the names of the images of some components."""
+    catalog = loading.load(loading.find(race.ROOT))
+    chosen = [one for one in catalog.components if one.name in components]
     return catalog, tuple(image.name for one in chosen for image in one.images)
 
 
@@ -49,7 +56,7 @@ def prepared(components: Collection[str]) -> Step:
 
     def step(race_: Race) -> dict[str, Any]:
         catalog, names = _catalog(components)
-        race_.build("cold", *(components or ("--all",)))
+        race_.build("cold", *components)
         there = set(race_.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
         if _BASE not in there:
             race.docker_base(race_)
@@ -107,7 +114,7 @@ def _told(usage: watch.Usage) -> Any:
 
 
 def _published(
-    race_: Race, there: Registry, cwd: Path, components: Collection[str] = (), *, memory: bool = False
+    race_: Race, there: Registry, cwd: Path, components: Collection[str], *, memory: bool = False
 ) -> dict[str, Any]:
     words = (
         "publish", *components, "--from", f"oci:{race_.folder / 'cold/out'}", "--registry", f"{there.host}/fleet",
@@ -131,7 +138,7 @@ def copied(components: Collection[str], at_once: int) -> Step:
     """The same by `skopeo copy --all`, image by image: the releases that the locks say are current."""
 
     def step(race_: Race) -> dict[str, Any]:
-        plan = _told(race_.imgbuild("cold", "plan", *(components or ("--all",)), "--json"))
+        plan = _told(race_.imgbuild("cold", "plan", *components, "--json"))
         names = [f"{one['image']}:{one['tag']}" for one in plan["images"]]
 
         def run(there: Registry) -> dict[str, Any]:
@@ -180,10 +187,10 @@ def fix_published(components: Collection[str]) -> Step:
 
         def run(there: Registry) -> dict[str, Any]:
             site, repository = fixes.workspace(race_, components)
-            _published(race_, there, site)
+            _published(race_, there, site, components)
             fixes.fix(race_, site, repository, FIXED, f"+publish{next(numbers)}")
-            found = _sent(there, lambda: _published(race_, there, site))
-            return {**found, "again": _published(race_, there, site)["wall"]}
+            found = _sent(there, lambda: _published(race_, there, site, components))
+            return {**found, "again": _published(race_, there, site, components)["wall"]}
 
         return _runs(race_, run)
 
@@ -256,7 +263,7 @@ def main() -> None:
     if chosen.only and chosen.publish:
         sys.exit("what is published is measured on all of them: leave out --only")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    results = fleet.run(chosen.folder.absolute(), chosen.runs, steps(chosen.only), "publish.json")
+    results = fleet.run(chosen.folder.absolute(), chosen.runs, steps(chosen.only or everything()), "publish.json")
     if chosen.publish:
         race_report.publish_part("publish", "publish.md", START, results, page(results))
     print(race_report.table(results, CASES))
