@@ -179,7 +179,9 @@ def test_a_release_that_does_not_come_up_leaves_the_old_one_serving(site: Deploy
 
 
 def test_fields_of_others_are_not_taken_by_the_way(site: Deployed) -> None:
-    site.cluster.kubectl("-n", NAMESPACE, "scale", "deployment", "memcached", "--replicas=2")
+    more = json.dumps({"spec": {"replicas": 2}})
+    words = ("patch", "deployment", "memcached", "--field-manager", "somebody", "--patch", more)
+    site.cluster.kubectl("-n", NAMESPACE, *words)
     found = site.run("apply", "--wait")
     assert (found.code, "conflict" in found.errors, "--force" in found.errors) == (1, True, True), found.errors
     site.works("apply", "--wait", "--force")
@@ -247,11 +249,12 @@ def test_two_at_once_both_end_well(site: Deployed) -> None:
 
 
 def test_it_is_taken_away_and_its_data_stays(site: Deployed) -> None:
+    site.cluster.kubectl("-n", NAMESPACE, "create", "configmap", "yours")
     claims = site.names("persistentvolumeclaims")
     site.works("delete")
     assert claims == {"mariadb-data", "keystone-fernet-keys", "keystone-credential-keys"}
     assert site.names("persistentvolumeclaims") == claims
-    assert "mine" in site.names("configmaps")
+    assert "yours" in site.names("configmaps")
     until(lambda: not site.names("pods"))
     assert site.run("status").code == 3
     site.works("apply", "--wait")
