@@ -637,11 +637,13 @@ class Workspace(Node, frozen=True, kw_only=True):
     uses: tuple[Uses, ...] = ()
     """Other git repositories, at a commit."""
     mirror: Address | None = None
-    """Takes the place of `http://deb.debian.org` and `http://security.debian.org` (or https) in all sources; `IMGBUILD_MIRROR` goes before it."""
+    """Takes the place of `http://deb.debian.org` and `http://security.debian.org` (or https) in all sources; `IMGBUILD_MIRROR` goes before it. A folder that `imgbuild mirror load --building` has filled takes the place of every address."""
     index: Address | None = None
     """Takes the place of `https://pypi.org/simple`; `IMGBUILD_INDEX` goes before it, and the index that pip's configuration names comes after it."""
     stores: tuple[Line, ...] = ()
-    """Further places of packages, asked before the mirror: folders (from the workspace) or HTTP addresses in which a file's name is its sha256."""
+    """Further places of packages, asked before the mirror: folders (from the workspace) or HTTP addresses in which a file's name is its sha256, or repositories of registries, `registry:HOST[:PORT]/NAME`, that `imgbuild store push` has filled; these have ready layers, too."""
+    trusted_stores: bool = False
+    """Whether layers that no lock knows are taken from registries among `stores` by their key alone: who may write there then decides what is in images. What locks know is verified by its digest in any case."""
     feeds: tuple[Line, ...] = ()
     """Where advisories come from: addresses, files or folders (from the workspace), in the form of Debian's security tracker or of OSV. Debian's tracker if not given."""
     vex: tuple[Line, ...] = ()

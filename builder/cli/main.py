@@ -47,6 +47,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of the language.",
     "security": "Show which advisories are open, in which images and layers.",
     "show": "Print a definition as it is after overlays.",
+    "store": "Fill a store in a registry: packages and layers that every runner finds.",
     "validate": "Recompute every digest and size of an image.",
     "verify": "Say whether images are what a key has signed.",
     "why": "Explain why a package is in an image.",

@@ -22,16 +22,27 @@ def command() -> None:
 @click.option("--since", multiple=True, metavar="FILE|PLACE|IMAGE",
               help="What the site has: an archive before, what `mirror list` or `kubectl get pods` printed there, a layout,"
               " a registry, or releases.")  # fmt: skip
+@click.option("--for-building", is_flag=True,
+              help="Bring what building and patching these images takes, too: packages, indexes, feeds, git.")  # fmt: skip
+@click.option("--sign", metavar="KEY|env:NAME", help="Sign all of the archive by this private key.")
 @jobs_option
 @common
-def save(common: Common, archive: Path, sources: tuple[str, ...], since: tuple[str, ...], jobs: int) -> int:
+def save(
+    common: Common, archive: Path, sources: tuple[str, ...], since: tuple[str, ...], for_building: bool,
+    sign: str | None, jobs: int,
+) -> int:  # fmt: skip
     """Write ARCHIVE: the newest release of each image of each SOURCE, without the layers that the site has.
 
     A SOURCE is an image as `imgbuild inspect` names it, or a place (oci:DIR, registry:HOST/PREFIX/); ./out if none is named.
     Signatures, attestations, locks, bills of materials and floating tags go along. A layer is left out if --since, which
     may be given several times, says that the site has it; what is small comes always.
 
-    ARCHIVE is an OCI layout in a tar, which skopeo and oras read, too. The same releases give the same bytes.
+    With --for-building the site can build and patch the images that this workspace defines: it brings the packages and
+    wheels of their locks and those that are newest now, the signed indexes and keyrings, the documents of the feeds,
+    and the workspace's git repository with those that it uses, as bundles.
+
+    ARCHIVE is an OCI layout in a tar, which skopeo and oras read, too. The same releases give the same bytes, but for the
+    signature of --sign; the password of the key is in COSIGN_PASSWORD.
 
     \b
     Examples:
@@ -39,17 +50,26 @@ def save(common: Common, archive: Path, sources: tuple[str, ...], since: tuple[s
       imgbuild mirror save second.tar registry:registry.example/openstack/ --since first.tar
       imgbuild mirror save update.tar oci:out --since site.txt
       imgbuild mirror save nova.tar nova-api:31.0.0-r4 --since nova-api:31.0.0-r3
+      imgbuild mirror save site.tar --for-building --sign release.key
     """
     from builder.pipeline import mirroring
     from builder.pipeline.edges import Edges
 
-    done = mirroring.save(sources, archive, since, common.names(), Edges(common.store(), common.reporter(), jobs))
+    edges = Edges(common.store(), common.reporter(), jobs)
+    catalog = common.catalog() if for_building else None
+    signer = None
+    if sign is not None:
+        from builder.trust import keys
+
+        signer = keys.private(sign)
+    done = mirroring.save(sources, archive, since, common.names(), edges, catalog, signer)
     if common.json:
         output.print_json(done.data())
         return 0
     if common.verbosity >= 0:
         print(output.table([(name, digest[:19]) for name, digest in done.images], ("IMAGE", "DIGEST")))
-    print(f"{archive}: {done.blobs} blobs, {output.size(done.bytes)}; {done.without} layers left out")
+    more = f"; {done.files} files to build from" if for_building else ""
+    print(f"{archive}: {done.blobs} blobs, {output.size(done.bytes)}; {done.without} layers left out{more}")
     return 0
 
 
@@ -57,10 +77,12 @@ def save(common: Common, archive: Path, sources: tuple[str, ...], since: tuple[s
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("target")
 @click.option("--signed-by", "keys", metavar="KEY|env:NAME", multiple=True,
-              help="The public key of whom you believe; of several, any will do. Each image must be signed by it.")  # fmt: skip
+              help="The public key of whom you believe; of several, any will do. The archive, or each image, must be signed by it.")  # fmt: skip
+@click.option("--building", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="A folder for what `save --for-building` has brought; IMGBUILD_MIRROR=DIR builds from it.")  # fmt: skip
 @jobs_option
 @common
-def load(common: Common, archive: Path, target: str, keys: tuple[str, ...], jobs: int) -> int:
+def load(common: Common, archive: Path, target: str, keys: tuple[str, ...], building: Path | None, jobs: int) -> int:
     """Take in what ARCHIVE has, into TARGET: oci:DIR, or registry:HOST[:PORT][/PREFIX].
 
     All of it is read first: of an archive that was cut off or changed nothing is taken. Layers come first, tags last, floating
@@ -71,6 +93,7 @@ def load(common: Common, archive: Path, target: str, keys: tuple[str, ...], jobs
     Examples:
       imgbuild mirror load update.tar registry:registry.site:5000/openstack --signed-by release.pub
       imgbuild mirror load update.tar oci:/srv/images
+      imgbuild mirror load site.tar oci:/srv/images --building /srv/building
     """
     from builder.pipeline import mirroring
     from builder.pipeline.edges import Edges
@@ -83,7 +106,7 @@ def load(common: Common, archive: Path, target: str, keys: tuple[str, ...], jobs
         catalog = common.catalog()
     except UnknownTarget:
         catalog = None
-    print_copied(common, mirroring.load(catalog, archive, target, edges, verifiers))
+    print_copied(common, mirroring.load(catalog, archive, target, edges, verifiers, building))
     return 0
 
 
@@ -93,7 +116,8 @@ def load(common: Common, archive: Path, target: str, keys: tuple[str, ...], jobs
 def list_(common: Common, place: str) -> int:
     """Print the layers that the images of PLACE have, each with the name of an image: what `mirror save --since` takes.
 
-    PLACE is a layout (oci:DIR), a registry (registry:HOST/PREFIX/), or an image there.
+    PLACE is a layout (oci:DIR), a registry (registry:HOST/PREFIX/), or an image there; or a folder that `mirror load
+    --building` has filled, for the files in it.
 
     \b
     Examples:

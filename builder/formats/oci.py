@@ -73,20 +73,21 @@ def manifest(config_bytes: bytes, layers: Sequence[Layer]) -> bytes:
 
 def artifact(
     kind: str, layers: Sequence[Mapping[str, Any]], subject: Mapping[str, Any] | None = None,
-    annotations: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None,
 ) -> bytes:  # fmt: skip
-    """The manifest of something that is no image (image-spec, "Guidelines for Artifact Usage"); its config is ``EMPTY``.
+    """The manifest of something that is no image (image-spec, "Guidelines for Artifact Usage").
 
     Args:
         layers: descriptors.
         subject: the descriptor of what it refers to.
+        config: a descriptor; that of ``EMPTY`` if not given.
     """
     return dump(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "artifactType": kind,
-            "config": {"mediaType": _EMPTY_TYPE, "digest": Digest.of(EMPTY), "size": len(EMPTY)},
+            "config": config or {"mediaType": _EMPTY_TYPE, "digest": Digest.of(EMPTY), "size": len(EMPTY)},
             "layers": list(layers),
             **({"subject": subject} if subject else {}),
             **({"annotations": annotations} if annotations else {}),

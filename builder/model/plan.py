@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Layer
@@ -224,6 +226,38 @@ class MadeLayer:
     groups: tuple[LockedGroup, ...] = ()
     newest: int = 0
     folders: tuple[FileEntry, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """What is kept of it, without its key."""
+        data: dict[str, Any] = {
+            "digest": self.layer.digest,
+            "diff_id": self.layer.diff_id,
+            "size": self.layer.size,
+            "media_type": self.layer.media_type,
+            "newest": self.newest,
+        }
+        if self.status:
+            data |= {
+                "status": self.status,
+                "users": [asdict(user) for user in self.users],
+                "groups": [asdict(group) for group in self.groups],
+                "folders": [[folder.path, folder.uid, folder.gid, folder.mode] for folder in self.folders],
+            }
+        return data
+
+    @classmethod
+    def of(cls, key: CacheKey, data: Mapping[str, Any]) -> MadeLayer:
+        """What was kept.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: it is something else.
+        """
+        layer = Layer(Digest.parse(data["digest"]), Digest.parse(data["diff_id"]), data["size"], data["media_type"])
+        status = Digest.parse(data["status"]) if data.get("status") else None
+        users = tuple(LockedUser(**user) for user in data.get("users", ()))
+        groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
+        folders = tuple(FileEntry(path_, "folder", *numbers) for path_, *numbers in data.get("folders", ()))
+        return cls(key, layer, status, users, groups, data.get("newest", 0), folders)
 
 
 @dataclass(frozen=True, slots=True)

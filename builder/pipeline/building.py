@@ -325,6 +325,10 @@ def _sought(
         from builder.pipeline import reusing
 
         brought = reusing.fetch((job.plan for job in jobs), known, places, published, edges)
+    if any(store.startswith(f"{transports.REGISTRY}:") for store in catalog.workspace.stores):
+        from builder.pipeline import stocking
+
+        brought |= stocking.layers(catalog, (job.plan for job in jobs), known, brought, places, edges)
     fetch = _fetcher(catalog, tuple(job.image for job in jobs), locks.values(), edges)
     return _Sought(Plan(tuple(job.plan for job in jobs)).layers(), fetch, known, places, brought)
 

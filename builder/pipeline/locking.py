@@ -435,6 +435,40 @@ def dev(
     return made
 
 
+def artifacts(locks: Iterable[Lock]) -> tuple[Artifact, ...]:
+    """All packages and wheels that building by some locks may take."""
+    found: list[Artifact] = []
+    for lock_ in locks:
+        found += [*lock_.packages, *lock_.compiler, *lock_.clock, *lock_.wheels]
+    return tuple(found)
+
+
+def newest(catalog: Catalog, wanted: Iterable[Definition], edges: Edges) -> tuple[LockedPackage, ...]:
+    """The packages that would be locked if everything moved to what indexes, which are as they were read, have now.
+
+    Args:
+        wanted: locked definitions, those below before those above.
+
+    Raises:
+        Unsatisfiable: there is no answer.
+    """
+    architecture = packages.architecture(catalog)
+    wanted = tuple(wanted)
+    locks = read(wanted, architecture)
+    for definition in wanted:
+        facts = packages.facts(catalog, definition, architecture)
+        below = tuple(locks[part.key] for part in definition.chain()[:-1])
+        apt = packages.apt_root(catalog, definition, edges)
+        before = locks[definition.key]
+
+        def obtain(missing: tuple[LockedPackage, ...], part: Definition = definition, lock_: Lock = before) -> None:
+            packages.fetch(catalog, (part,), missing, edges, (lock_,))
+
+        found = locking.resolve(facts, below, before, apt, update=True, obtain=obtain)
+        locks[definition.key] = replace(before, packages=found)
+    return tuple(package for lock_ in locks.values() for package in lock_.packages)
+
+
 def outdated(
     catalog: Catalog, wanted: Iterable[Definition], edges: Edges
 ) -> tuple[tuple[str, str, str, str, str], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +12,7 @@ from builder import transports
 from builder.errors import ImageError, RegistryError, UsageError
 from builder.model.digest import Digest
 from builder.model.image import Blobs, Image, StoredImage
-from builder.pipeline import copying, trusting
+from builder.pipeline import carrying, copying, trusting
 from builder.pipeline.copying import Copied
 from builder.pipeline.edges import Edges
 from builder.pipeline.finding import Chosen
@@ -22,16 +21,18 @@ from builder.registry.address import Home
 from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.registry.uploads import Bytes
+from builder.tools import carried
 from builder.tools.store import Store
 from builder.transports import mirror_archive, naming, registry
 from builder.transports.mirror_archive import Mirror, Released
 from builder.transports.oci_layout import LayoutBlobs
 from builder.transports.registry import RegistryBlobs
-from builder.trust.cosign import Verifier
+from builder.trust.cosign import Signer, Verifier
 from dsl import versions
 from dsl.catalog import Catalog
 from dsl.naming import Names
 
+_HEX = 64
 _LINE = re.compile(r"^(sha256:[0-9a-f]{64}) (\S+)$", re.MULTILINE)
 
 
@@ -43,6 +44,7 @@ class Saved:
         images: the references of those that it brings, with the digest of each.
         blobs, bytes: how much of them is in it.
         without: how many layers were left out.
+        files: how many there are that the site builds from.
     """
 
     archive: str
@@ -50,6 +52,7 @@ class Saved:
     blobs: int
     bytes: int
     without: int
+    files: int
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -59,10 +62,14 @@ class Saved:
             "blobs": self.blobs,
             "bytes": self.bytes,
             "left_out": self.without,
+            "files": self.files,
         }
 
 
-def save(sources: Iterable[str], archive: Path, since: Iterable[str], names: Names, edges: Edges) -> Saved:
+def save(
+    sources: Iterable[str], archive: Path, since: Iterable[str], names: Names, edges: Edges,
+    catalog: Catalog | None = None, signer: Signer | None = None,
+) -> Saved:  # fmt: skip
     """Write an archive.
 
     Args:
@@ -71,33 +78,39 @@ def save(sources: Iterable[str], archive: Path, since: Iterable[str], names: Nam
         since: what the site has: files (archives before, what `listed` gives, what `kubectl get pods` prints), places,
             images.
         names: what releases are called in registries.
+        catalog: what defines the images, if the site is to build and patch them itself.
+        signer: who signs the archive.
 
     Raises:
         UsageError: something is not there.
         ImageError: an image is missing or damaged.
         RegistryError: a registry does not answer.
     """
+    if not archive.parent.is_dir():
+        raise UsageError(f"there is no folder {archive.parent}", f"make it: mkdir -p {archive.parent}")
     found = tuple(_newest(tuple(sources) or ("",), names, edges.store))
     had = _had(since, found, names, edges.store)
-    edges.reporter.step(f"writing {archive}: {len(found)} images")
     images = tuple(_one_each(_released(stored, names, edges) for stored in found))
-    try:
-        written = mirror_archive.write(archive, images, had, edges.reporter)
-    except FileNotFoundError:
-        raise UsageError(f"there is no folder {archive.parent}", f"make it: mkdir -p {archive.parent}") from None
+    building = carrying.gather(catalog, {one.named.image for one in images}, edges) if catalog else None
+    edges.reporter.step(f"writing {archive}: {len(found)} images")
+    written = mirror_archive.write(archive, images, had, edges.reporter, building, signer)
     named = tuple(sorted((one.named.reference, Digest(one.entry["digest"])) for one in images))
-    return Saved(str(archive), named, len(written.blobs), sum(written.blobs.values()), len(written.without))
+    return Saved(
+        str(archive), named, len(written.blobs), sum(written.blobs.values()), len(written.without), len(written.files)
+    )
 
 
 def load(
-    catalog: Catalog | None, archive: Path, target: str, edges: Edges, verifiers: Sequence[Verifier] = ()
-) -> tuple[Copied, ...]:
+    catalog: Catalog | None, archive: Path, target: str, edges: Edges, verifiers: Sequence[Verifier] = (),
+    building: Path | None = None,
+) -> tuple[Copied, ...]:  # fmt: skip
     """Bring in what an archive has; nothing is written before all of it was read and is as it was written.
 
     Args:
         catalog: whose images are recorded where they are now; None where there is no workspace.
         target: ``oci:DIR`` or ``registry:HOST[:PORT][/PREFIX]``.
-        verifiers: each image must be signed by one of them, if there are any.
+        verifiers: if there are any, the archive, or each of its images, must be signed by one of them.
+        building: a folder for what the site builds from.
 
     Raises:
         UsageError: there is no such archive, or images cannot go there.
@@ -111,7 +124,27 @@ def load(
         )
     mirror = mirror_archive.read(archive, edges.store, edges.reporter)
     found = tuple(mirror.layout.read(entry.name) for entry in mirror.layout.entries)
-    _require_signed(found, archive, verifiers)
+    if verifiers and not any(one.verifies(mirror.contents, mirror.signature) for one in verifiers):
+        _require_signed(found, archive, verifiers)
+        if building:
+            raise ImageError(
+                f"{archive}: what the site builds from is not signed by this key",
+                "nothing was taken in: `mirror save --sign` signs all of an archive",
+            )
+    if building:
+        _require_files(mirror, building)
+    done = _into(catalog, mirror, found, archive, target, edges)
+    if building:
+        edges.reporter.step(f"filling {building}: {len(mirror.files)} files")
+        listed_ = {path: digest for path, (digest, _) in mirror.files.items()}
+        carried.fill(building, listed_, mirror.at, mirror.layout.blobs)
+    return done
+
+
+def _into(
+    catalog: Catalog | None, mirror: Mirror, found: tuple[StoredImage, ...], archive: Path, target: str, edges: Edges
+) -> tuple[Copied, ...]:
+    kind, _, rest = target.partition(":")
     if kind == "oci":
         way = transports.parse_target(target)
         transports.require((way,), [naming.split(stored.name)[0] for stored in found], edges.store)
@@ -135,6 +168,8 @@ def listed(place: str, names: Names, store: Store) -> Mapping[Digest, str]:
     Raises:
         UsageError: there are no images.
     """
+    if there := carried.at(place):
+        return {Digest.from_hex(path.name): "building" for path in there.blobs.iterdir() if len(path.name) == _HEX}
     found: dict[Digest, str] = {}
     for stored in transports.read_releases(place, store, names):
         found |= _layers(stored, names)
@@ -290,16 +325,35 @@ def _origins(mirror: Mirror, images: Iterable[StoredImage], target: str, home: H
         return ""
 
     host = home.address.host
-    with Session(host, Logins(), edges.reporter) as session, ThreadPoolExecutor(edges.jobs) as pool:
+    with Session(host, Logins(), edges.reporter) as session:
         session.ping()
-        found = dict(zip(mirror.without, pool.map(origin, mirror.without), strict=True))
+        with session.workers(edges.jobs) as pool:
+            found = dict(zip(mirror.without, pool.map(origin, mirror.without), strict=True))
     _require(tuple(digest for digest, repository in found.items() if not repository), mirror, target)
     return found
 
 
+def _require_files(mirror: Mirror, building: Path) -> None:
+    if not mirror.files:
+        raise UsageError(
+            f"{mirror.layout.place} has nothing that a site builds from", "write it with `mirror save --for-building`"
+        )
+    there = carried.at(str(building))
+    if there and mirror.at < there.at:
+        raise ImageError(
+            f"{mirror.layout.place} is older than what {building} holds: of {mirror.at}, not {there.at}",
+            "take in the newest archive last, or name another folder",
+        )
+    kept = building / "blobs/sha256"
+    lacking = [d for d, _ in mirror.files.values() if d not in mirror.blobs and not (kept / d.hex).exists()]
+    if lacking:
+        raise ImageError(
+            f"{mirror.layout.place} leaves out {len(lacking)} files that {building} does not have",
+            "take in the archives before it first, with --building, or write it with --since what this site has",
+        )
+
+
 def _require_signed(found: Iterable[StoredImage], archive: Path, verifiers: Sequence[Verifier]) -> None:
-    if not verifiers:
-        return
     for stored in found:
         image = transports.parsed(stored)
         beside = transports.evidence_of(stored)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 import re
 from collections.abc import Iterable
@@ -16,11 +15,11 @@ import msgspec
 from builder.errors import FetchError, UsageError
 from builder.model.digest import Digest
 from builder.model.lock import Artifact, Lock, LockedPackage, LockedSource, LockedWheel
-from builder.pipeline import wheels
+from builder.pipeline import wheels, workspace
 from builder.pipeline.edges import Edges
 from builder.plan import planner
 from builder.resolve.facts import Facts, PackageSource
-from builder.tools import credentials, machine
+from builder.tools import carried, credentials, machine
 from builder.tools import fetch as fetching
 from builder.tools.fetch import Wanted
 from builder.tools.store import Store
@@ -47,7 +46,7 @@ def architecture(catalog: Catalog) -> str:
 
 def mirror(catalog: Catalog) -> str | None:
     """What takes the place of Debian's public mirror at this site."""
-    return os.environ.get("IMGBUILD_MIRROR") or catalog.workspace.mirror
+    return workspace.mirror(catalog.workspace)
 
 
 def contents(images: Iterable[Definition], store: Store) -> dict[tuple[str, str], Digest]:
@@ -105,6 +104,7 @@ def facts(catalog: Catalog, definition: Definition, architecture: str) -> Facts:
 def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ...]:
     """Where a definition's packages come from, with the site's mirror and the keyrings found."""
     site = mirror(catalog)
+    there = carried.at(site)
     result = []
     for name, (source, folder) in sorted(catalog.sources(definition).items()):
         if source.debs is not None:
@@ -113,7 +113,9 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
         if source.apt is None:
             continue  # Python's
         mirrored = source.apt
-        if site:
+        if there:
+            mirrored = there.apt(source.apt)
+        elif site:
             mirrored = DEBIAN_MIRROR.sub(lambda _: site.rstrip("/"), mirrored)
         keyring_name = source.keyring or ""
         shipped = SHIPPED_LAYERS / "keyrings" / f"{keyring_name}.gpg"
@@ -129,8 +131,9 @@ def sources(catalog: Catalog, definition: Definition) -> tuple[PackageSource, ..
                 keyring_name,
                 source.fingerprints,
                 source.priority,
-                snapshot=source.snapshot or "",
-                valid_at=source.valid_at or "",
+                snapshot="" if there else source.snapshot or "",
+                valid_at=source.valid_at or (there.at if there else ""),
+                plain=there is not None,
             )
         )
     return tuple(result)
@@ -166,6 +169,7 @@ def fetch(
     packages = {package.sha256: package for package in wanted if isinstance(package, LockedPackage)}
     wheels.fetch(catalog, definitions.values(), (one for one in wanted if isinstance(one, LockedWheel)), edges)
     files = [*_files(definitions.values()), *(_wanted(catalog, p, known, dates) for p in packages.values())]
+    wheels.from_registries(catalog, files, edges)
     missing = fetching.fetch(files, edges.store, edges.reporter, logins)
     gone = [packages[one.digest.hex] for one in missing if one.digest.hex in packages]
     for one in missing:

@@ -1,23 +1,25 @@
-"""Layers that the locks know and this machine lacks ← the registry where their images were published."""
+"""Layers that the locks know, and packages, that this machine lacks ← the registry of their images, or one that is a store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock as Mutex
 
-from builder.errors import IntegrityError, RegistryError
+from builder.errors import IntegrityError, RegistryError, UsageError
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Blobs
 from builder.model.lock import BuiltLayer
 from builder.model.plan import ImagePlan
 from builder.pipeline.edges import Edges
-from builder.registry.address import Home
+from builder.registry import address
+from builder.registry.address import Address, Home, Host
 from builder.registry.logins import Logins
 from builder.registry.session import Session
 from builder.transports.registry import RegistryBlobs
+from dsl.catalog import Catalog
 
-_CONNECTIONS = 6
+CONNECTIONS = 6
+_REGISTRY = "registry:"
 
 
 def fetch(
@@ -45,12 +47,64 @@ def fetch(
             if built and edges.store.made(layer.cache_key) is None:
                 _, repositories = wanted.setdefault(built.digest, (built.size, []))
                 repositories.append(where.repository(plan.component, plan.image))
+    return take(where.address.host, wanted, places, edges, "layers")
+
+
+def repositories(catalog: Catalog) -> tuple[Address, ...]:
+    """Those of the workspace's stores that are repositories of registries.
+
+    Raises:
+        UsageError: one is no such address.
+    """
+    found = (store for store in catalog.workspace.stores if store.startswith(_REGISTRY))
+    return tuple(repository(store) for store in found)
+
+
+def repository(text: str) -> Address:
+    """A store in a registry, by what it is called: ``registry:HOST[:PORT]/NAME``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = address.parse(text.removeprefix(_REGISTRY)) if text.startswith(_REGISTRY) else None
+    if found is None or not found.whole or found.tag or found.digest:
+        raise UsageError(f"{text!r} is no store in a registry", "say registry:HOST[:PORT]/NAME")
+    return found
+
+
+def packages(catalog: Catalog, wanted: Iterable[tuple[Digest, int]], edges: Edges) -> None:
+    """Bring packages that this machine lacks from registries among the workspace's stores, as far as these have them.
+
+    Args:
+        wanted: digests, with sizes.
+    """
+    there = repositories(catalog)
+    sizes = {digest: size for digest, size in wanted if not edges.store.has(digest)} if there else {}
+    for where in there:
+        asked = {digest: (size, [where.path]) for digest, size in sizes.items()}
+        for digest in take(where.host, asked, (), edges, "packages"):
+            del sizes[digest]
+
+
+def take(
+    host: Host, wanted: Mapping[Digest, tuple[int, list[str]]], places: tuple[Blobs, ...], edges: Edges, what: str
+) -> frozenset[Digest]:
+    """Bring blobs from a registry into the store; one that fails is told, and done without.
+
+    Args:
+        wanted: with their sizes, and the repositories that may have them.
+        places: what is there already.
+        what: they are, for messages.
+
+    Returns:
+        What has come.
+    """
     wanted = {digest: found for digest, found in wanted.items() if not any(_has(place, digest) for place in places)}
-    if wanted:
-        edges.reporter.step(f"looking in {where.address.host} for {len(wanted)} layers")
-        with Session(where.address.host, Logins(), edges.reporter, tries=2) as session:
-            return _Fetching(session, wanted, edges).run()
-    return frozenset()
+    if not wanted:
+        return frozenset()
+    edges.reporter.step(f"looking in {host} for {len(wanted)} {what}")
+    with Session(host, Logins(), edges.reporter, tries=2) as session:
+        return _Fetching(session, wanted, edges).run(what)
 
 
 class _Fetching:
@@ -59,20 +113,14 @@ class _Fetching:
         self._brought: dict[Digest, int] = {}
         self._mutex = Mutex()
 
-    def run(self) -> frozenset[Digest]:
-        pool, patient = ThreadPoolExecutor(_CONNECTIONS), True
+    def run(self, what: str) -> frozenset[Digest]:
         try:
             # One that does not answer is asked once, not by all at once.
             self._session.ping()
-            list(pool.map(self._one, self._wanted))
+            with self._session.workers(CONNECTIONS) as pool:
+                list(pool.map(self._one, self._wanted))
         except RegistryError as error:
-            self._edges.reporter.warn(f"no layers from there: {error.message}")
-        except BaseException as error:
-            patient = isinstance(error, Exception)
-            raise
-        finally:
-            self._session.stopped.set()
-            pool.shutdown(wait=patient, cancel_futures=True)
+            self._edges.reporter.warn(f"no {what} from there: {error.message}")
         brought = dict(self._brought)
         self._edges.reporter.note(f"{len(brought)} of them are there: {sum(brought.values())} bytes")
         return frozenset(brought)

@@ -19,7 +19,7 @@ from builder.security import exploits, feeds, judging, vex
 from builder.security.exploits import Exploits
 from builder.security.feeds import Feed
 from builder.security.vex import Subject
-from builder.tools import credentials, documents
+from builder.tools import carried, credentials, documents
 from dsl import model, versions
 from dsl.catalog import Catalog, Definition
 
@@ -112,14 +112,15 @@ def read_feeds(catalog: Catalog, given: Iterable[str], edges: Edges, *, offline:
     What cannot be had or read is told, and the rest is used.
     """
     named = tuple(given)
-    places = named or tuple(_from_root(catalog, place) for place in catalog.workspace.feeds) or (feeds.TRACKER,)
+    places = named or tuple(_from_root(catalog, place) for place in catalog.workspace.feeds or (feeds.TRACKER,))
     places = (*places, *(_from_root(catalog, place) for place in catalog.workspace.vex))
     logins = credentials.read(wheels.netrc(catalog))
     found = []
+    there = carried.at(packages.mirror(catalog))
     record = recording.tried(catalog, edges)
     for place in places:
         try:
-            for document in documents.get(place, edges.store, logins, offline=offline):
+            for document in documents.get(place, edges.store, logins, offline=offline, there=there):
                 if document.warning:
                     edges.reporter.warn(document.warning)
                 feed = recording.feed(catalog, record, document, edges)
@@ -132,6 +133,12 @@ def read_feeds(catalog: Catalog, given: Iterable[str], edges: Edges, *, offline:
     return tuple(found)
 
 
+def addresses(catalog: Catalog) -> tuple[str, ...]:
+    """Where the workspace's advisories, and what else is told of flaws, come from."""
+    told = catalog.workspace
+    return (*(told.feeds or (feeds.TRACKER,)), *told.vex, *filter(None, (told.epss, told.kev)))
+
+
 def read_exploits(
     catalog: Catalog, epss: str | None, kev: str | None, edges: Edges, *, offline: bool = False
 ) -> Exploits:
@@ -140,6 +147,7 @@ def read_exploits(
     What cannot be had or read is told.
     """
     logins = credentials.read(wheels.netrc(catalog))
+    there = carried.at(packages.mirror(catalog))
     found = Exploits()
     for given, own, parse in (
         (epss, catalog.workspace.epss, exploits.epss),
@@ -147,7 +155,7 @@ def read_exploits(
     ):
         place = given or (_from_root(catalog, own) if own else "")
         try:
-            for document in documents.get(place, edges.store, logins, offline=offline) if place else ():
+            for document in documents.get(place, edges.store, logins, offline=offline, there=there) if place else ():
                 if document.warning:
                     edges.reporter.warn(document.warning)
                 read = parse(document.name, document.data)

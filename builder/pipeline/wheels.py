@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from builder.errors import FetchError, ResolveError
 from builder.model.digest import Digest
 from builder.model.lock import Lock, LockedEnvironment, LockedPackage, LockedWheel
+from builder.pipeline import workspace
 from builder.pipeline.edges import Edges
 from builder.plan import groups
-from builder.tools import credentials
+from builder.tools import carried, credentials
 from builder.tools import fetch as fetching
 from builder.tools.fetch import Wanted
 from dsl import versions
@@ -125,8 +126,20 @@ def netrc(catalog: Catalog) -> Path | None:
 
 def stores(catalog: Catalog, sha256: str) -> list[str]:
     """Where the workspace's stores may have something."""
-    found = (store if "://" in store else str(catalog.root / store) for store in catalog.workspace.stores)
-    return [f"{store.rstrip('/')}/{sha256}" for store in found]
+    named = (store for store in catalog.workspace.stores if not store.startswith("registry:"))
+    found = (store if "://" in store else str(catalog.root / store) for store in named)
+    there = carried.at(workspace.mirror(catalog.workspace))
+    places = (*((str(there.blobs),) if there else ()), *found)
+    return [f"{store.rstrip('/')}/{sha256}" for store in places]
+
+
+def from_registries(catalog: Catalog, wanted: Iterable[Wanted], edges: Edges) -> None:
+    """Bring what this machine lacks from the workspace's stores in registries, as far as these have it."""
+    if any(store.startswith("registry:") for store in catalog.workspace.stores):
+        # Who has none does without what that needs.
+        from builder.pipeline import reusing
+
+        reusing.packages(catalog, ((one.digest, one.size or 0) for one in wanted), edges)
 
 
 def lock(
@@ -307,6 +320,7 @@ def _fetch_found(catalog: Catalog, found: Iterable[FoundWheel], edges: Edges) ->
         )
         for wheel in found
     ]  # fmt: skip
+    from_registries(catalog, wanted, edges)
     missing = fetching.fetch(wanted, edges.store, edges.reporter, credentials.read(netrc(catalog)))
     if missing:
         first = missing[0]
@@ -331,6 +345,7 @@ def fetch(catalog: Catalog, definitions: Iterable[Definition], wheels: Iterable[
     public = not any(index.substituted for index in there)
     logins = credentials.read(netrc(catalog))
     first = [_at(catalog, wheel, there, wheel.url if public else "") for wheel in wanted.values()]
+    from_registries(catalog, first, edges)
     missing = [wanted[one.digest.hex] for one in fetching.fetch(first, edges.store, edges.reporter, logins)]
     if missing:
         edges.reporter.step(f"asking indexes for {len(missing)} wheels")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from builder.errors import UsageError
 from builder.registry import address
 from builder.registry.address import Home
 from builder.report import Reporter
-from builder.tools import files, git
+from builder.tools import carried, files, git
 from builder.tools.store import Store
 from dsl import loading
 from dsl.catalog import Catalog
+from dsl.model import Workspace
 
 
 def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Reporter) -> Catalog:
@@ -25,13 +27,21 @@ def load(directory: Path, repos: tuple[Path, ...], store: Store, reporter: Repor
     if files.finish(root.folder):
         reporter.note("locks that a command was ended over while it wrote them are written now")
     used = []
+    there = carried.at(mirror(root.workspace))
     for entry in root.workspace.uses:
         if store.tree(f"git-{entry.commit}") is None:
             reporter.step(f"fetching {entry.url} at {entry.commit[:12]}")
         local = root.folder / entry.url
         url = str(local) if local.exists() else entry.url
+        if there and there.repository(entry.url).exists():
+            url = str(there.repository(entry.url))
         used.append(git.checkout(url, entry.ref, entry.commit, store) / entry.path)
     return loading.load(root, repos=repos, used=tuple(used))
+
+
+def mirror(workspace: Workspace) -> str | None:
+    """What takes the place of addresses at this site."""
+    return os.environ.get("IMGBUILD_MIRROR") or workspace.mirror
 
 
 def home(catalog: Catalog, named: str) -> Home:

@@ -14,6 +14,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -103,6 +104,20 @@ class Session:
         self.stopped.set()
         if self._client is not None:
             self._client.close()
+
+    @contextlib.contextmanager
+    def workers(self, count: int) -> Iterator[ThreadPoolExecutor]:
+        """Threads that share the session, and end with the block: it is of no use afterwards."""
+        pool, patient = ThreadPoolExecutor(count), True
+        try:
+            yield pool
+        except BaseException as error:
+            patient = isinstance(error, Exception)
+            raise
+        finally:
+            self.stopped.set()
+            # Who interrupts us does not wait for a connection that is stuck.
+            pool.shutdown(wait=patient, cancel_futures=True)
 
     def ping(self) -> None:
         """See that there is a registry that speaks to us (distribution-spec, "Endpoints", end-1).

@@ -61,7 +61,8 @@ class AptRoot:
                 s.fingerprints,
                 s.priority,
                 str(s.debs),
-                s.valid_at,
+                # What is carried in takes the place of what was before, and is of another time.
+                "" if s.plain else s.valid_at,
             ]
             for s in sources
         ]
@@ -112,6 +113,21 @@ class AptRoot:
                     date, until = _rfc3339(fields.get("Date", "")), _rfc3339(fields.get("Valid-Until", ""))
                     found.append(LockedSource(source.name, suite, date, until))
         return tuple(sorted(found))
+
+    def files(self) -> Iterator[tuple[str, str, Path]]:
+        """What was read of the sources: a source's name, a path below its address, the file."""
+        lists = self._root / "state/lists"
+        for source in self._sources:
+            for suite in source.suites if source.mirrored else ():
+                where = suite.rstrip("/") if suite.endswith("/") else f"dists/{suite}"
+                below = [f"{where}/{name}" for name in ("InRelease", "Release", "Release.gpg")]
+                for component in source.components if not suite.endswith("/") else ():
+                    below += [f"{where}/{component}/binary-{one}/Packages" for one in (self._architecture, "all")]
+                below += [f"{where}/Packages"] if suite.endswith("/") else []
+                for one in below:
+                    path = lists / indexes.list_name(f"{source.mirrored.rstrip('/')}/{one}")
+                    if path.exists():
+                        yield source.name, one, path
 
     def solve(
         self,
@@ -220,7 +236,8 @@ class AptRoot:
     def _write(self) -> None:
         for folder in ("state/lists/partial", "cache/archives/partial", "etc/parts", "etc/sources", "keyrings", "debs"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
-        _write(self._root / "apt.conf", apt_config.settings(self._root, self._architecture, self._netrc))
+        plain = any(source.plain for source in self._sources)
+        _write(self._root / "apt.conf", apt_config.settings(self._root, self._architecture, self._netrc, plain=plain))
         written = set()
         for number, source in enumerate(sorted(self._sources, key=_rank)):
             if source.debs is not None:

@@ -19,8 +19,12 @@ _ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 DEFAULT_PRIORITY = 500
 
 
-def settings(root: Path, architecture: str, netrc: Path | None) -> str:
-    """apt.conf(5): every path that apt would read on the host leads into the root, or nowhere."""
+def settings(root: Path, architecture: str, netrc: Path | None, *, plain: bool) -> str:
+    """apt.conf(5): every path that apt would read on the host leads into the root, or nowhere.
+
+    Args:
+        plain: indexes are to be had uncompressed alone.
+    """
     told = {
         "Dir": "/", "Dir::Etc": f"{root}/etc", "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": f"{root}/etc/sources", "Dir::Etc::parts": f"{root}/etc/parts",
@@ -36,6 +40,9 @@ def settings(root: Path, architecture: str, netrc: Path | None) -> str:
         "Acquire::GzipIndexes": "false", "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
         "Acquire::AllowInsecureRepositories": "false", "APT::Update::Error-Mode": "any", "APT::Get::AllowUnauthenticated": "false",
     }  # fmt: skip
+    if plain:
+        # apt asks a folder for the smallest that a Release file names, and does not take what is there in its place.
+        told["Acquire::IndexTargets::deb::Packages::CompressionTypes"] = "uncompressed"
     lines = [f'{name} "{value}";' for name, value in told.items()]
     lines += ["#clear APT::Architectures;", f'APT::Architectures {{ "{architecture}"; }};']
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ class PackageSource:
         snapshot: an address where versions that the mirror has dropped can still be had; ``{date}`` in it stands for
             the time at which the suite was locked.
         valid_at: when its suites must have been in force, in place of now.
+        plain: of its indexes there are those alone that are not compressed, whatever its Release files name.
         keyring: the file; None for a folder.
         keyring_name: as the definition says it.
     """
@@ -37,6 +38,7 @@ class PackageSource:
     debs: Path | None = None
     snapshot: str = ""
     valid_at: str = ""
+    plain: bool = False
 
     def address(self, path: str) -> str:
         """Where a path below the source lies."""

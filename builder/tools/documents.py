@@ -9,6 +9,7 @@ from pathlib import Path
 
 from builder.errors import FetchError
 from builder.tools import fetch
+from builder.tools.carried import Carried
 from builder.tools.credentials import Login
 from builder.tools.store import Store
 
@@ -30,19 +31,27 @@ class Document:
 
 
 def get(
-    place: str, store: Store, logins: tuple[Login, ...] = (), patience: float = 60, *, offline: bool = False
-) -> Iterator[Document]:
+    place: str, store: Store, logins: tuple[Login, ...] = (), patience: float = 60, *, offline: bool = False,
+    there: Carried | None = None,
+) -> Iterator[Document]:  # fmt: skip
     """The document of an address, or those of a file or folder.
 
     Args:
         place: an http(s) address, a file URL or a path.
         offline: take what is kept.
+        there: what stands in the place of addresses.
 
     Raises:
         FetchError: nobody answers and none is kept, or a path cannot be read.
     """
     if not place.startswith(("http://", "https://")):
         yield from _local(Path(place.removeprefix("file://")))
+        return
+    if there:
+        try:
+            yield Document(place, there.document(place).read_bytes())
+        except FileNotFoundError:
+            raise FetchError(f"{place}: no archive has brought it", place, hint="was it to be had outside?") from None
         return
     kept = store.folder("feeds") / hashlib.sha256(place.encode()).hexdigest()
     tag = kept.with_suffix(".etag")

@@ -207,6 +207,52 @@ def _run(folder: Path, *words: str, check: bool = True, stdin: bytes = b"") -> p
     return process.run(["git", "-C", folder, *safe, *words], env=_ENVIRONMENT, timeout=60, check=check, stdin=stdin)
 
 
+def bundle(folder: Path, target: Path) -> None:
+    """Write the commits that a folder's repository has checked out as a bundle (git-bundle(1)).
+
+    Raises:
+        UsageError: there is no commit, or no git.
+    """
+    try:
+        branch = _run(folder, "symbolic-ref", "--quiet", "HEAD", check=False).text.split()
+        _bundle(folder, target, "HEAD", *branch)
+    except (process.ProgramFailed, FileNotFoundError) as error:
+        raise UsageError(f"{folder}: its git repository cannot be bundled: {error}") from None
+
+
+def _bundle(folder: Path, target: Path, *refs: str) -> None:
+    # With one thread, the same commits are packed the same way.
+    words = ("-c", "safe.directory=*", "-c", "pack.threads=1", "bundle", "create", "--quiet", str(target.absolute()))
+    process.run(["git", "-C", folder, *words, *refs], env=_ENVIRONMENT, timeout=600)
+
+
+def bundle_of(url: str, ref: str | None, commit: str, target: Path) -> None:
+    """Write a bundle of a repository elsewhere, in which a commit is.
+
+    Args:
+        url, ref, commit: as of `checkout`.
+
+    Raises:
+        FetchError: git is missing, or the commit cannot be had.
+    """
+    bare = target.with_name(f"{target.name}.git")
+
+    def git(*words: str) -> None:
+        process.run(["git", *words], env=_ENVIRONMENT, timeout=600)
+
+    try:
+        git("init", "--quiet", "--bare", str(bare))
+        git("-C", str(bare), "fetch", "--quiet", url, f"+{ref or 'HEAD'}:refs/heads/{ref or 'main'}")
+        git("-C", str(bare), "cat-file", "-e", f"{commit}^{{commit}}")
+        git("-C", str(bare), "symbolic-ref", "HEAD", f"refs/heads/{ref or 'main'}")
+        _bundle(bare, target, "HEAD", f"refs/heads/{ref or 'main'}")
+    except process.ProgramFailed as failed:
+        message = f"{url}: commit {commit[:12]} cannot be fetched: {failed.result.errors}"
+        raise FetchError(message, url, hint="does `ref` name a branch or tag that has it?") from None
+    except FileNotFoundError:
+        raise FetchError("git is not installed", url, hint="install git") from None
+
+
 def checkout(url: str, ref: str | None, commit: str, store: Store) -> Path:
     """The files of a commit, fetched if the store does not have them.
 

@@ -25,15 +25,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from builder.errors import IntegrityError, SandboxError
 from builder.model.digest import CacheKey, Digest
-from builder.model.image import Layer
-from builder.model.lock import LockedGroup, LockedUser
-from builder.model.plan import FileEntry, MadeLayer
+from builder.model.plan import MadeLayer
 from builder.tools import rootless
 
 
@@ -149,19 +146,14 @@ class Store:
         path = self.root / "layers" / f"{key}.json"
         try:
             data = json.loads(path.read_bytes())
-            layer = Layer(Digest(data["digest"]), Digest(data["diff_id"]), data["size"], data["media_type"])
-            status = Digest(data["status"]) if data.get("status") else None
-            users = tuple(LockedUser(**user) for user in data.get("users", ()))
-            groups = tuple(LockedGroup(**group) for group in data.get("groups", ()))
-            folders = tuple(FileEntry(path_, "folder", *numbers) for path_, *numbers in data.get("folders", ()))
-            made = MadeLayer(key, layer, status, users, groups, data.get("newest", 0), folders)
+            made = MadeLayer.of(key, data)
             stamp = data.get("stamp")
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError):
             self._discard(path)
             return None
-        if not self._unchanged(made, stamp) or (status and not self.has(status)):
+        if not self._unchanged(made, stamp) or (made.status and not self.has(made.status)):
             return None
         return made
 
@@ -186,21 +178,7 @@ class Store:
 
     def keep(self, made: MadeLayer) -> None:
         """Remember what a layer plan turned out to be; its bytes must be here."""
-        data: dict[str, object] = {
-            "digest": made.layer.digest,
-            "diff_id": made.layer.diff_id,
-            "size": made.layer.size,
-            "media_type": made.layer.media_type,
-            "newest": made.newest,
-            "stamp": self.path(made.layer.digest).stat().st_mtime_ns,
-        }
-        if made.status:
-            data |= {
-                "status": made.status,
-                "users": [asdict(user) for user in made.users],
-                "groups": [asdict(group) for group in made.groups],
-                "folders": [[folder.path, folder.uid, folder.gid, folder.mode] for folder in made.folders],
-            }
+        data = {**made.data(), "stamp": self.path(made.layer.digest).stat().st_mtime_ns}
         self.write_file(self._folder("layers") / f"{made.cache_key}.json", json.dumps(data).encode())
 
     # trees

@@ -9,6 +9,7 @@ changed on the way is noticed. The same input gives the same bytes.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -29,10 +30,16 @@ from builder.tools.store import Store
 from builder.transports import Named, archive, members, oci_layout
 from builder.transports import blobs as blobs_
 from builder.transports.oci_layout import Layout
+from builder.trust import cosign
+from builder.trust.cosign import Signer
 
 KIND = "application/vnd.imgbuild.mirror.v1+json"
 """The type of the artifact that lists what an archive holds."""
-_NAME = "imgbuild-mirror"
+BUILDING = "application/vnd.imgbuild.building.v1"
+"""The type of the artifact that has what a site builds from: each file a layer with its path as the title, as oras has it."""
+_NAME, _BUILDING = "imgbuild-mirror", "imgbuild-building"
+_SIGNATURE = "org.imgbuild.mirror.signature"
+_TITLE = "org.opencontainers.image.title"
 _PIECE = 1 << 20
 _BLOBS = "blobs/sha256/"
 _AGAIN = "copy it once more; if it is the same again, write it anew with `imgbuild mirror save`"
@@ -59,6 +66,26 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """Something beside images, and where it is to lie at the site."""
+
+    path: str
+    blob: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """What a site builds from.
+
+    Attributes:
+        at: a time at which all suites of its repositories were in force; empty if there are none.
+    """
+
+    files: tuple[File, ...] = ()
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """What an archive holds.
 
@@ -68,6 +95,8 @@ class Mirror:
         blobs: what it brings, with sizes.
         names: of what it brings, the image that has it: ``nova/nova-api``; empty of what is no layer.
         without: what was left out, since the site is to have it, by the name of an image there that has it: ``nova/nova-api``.
+        files: what the site builds from, with digests and sizes by the paths where it is to lie; with `Building.at`.
+        contents, signature: its list, which names all bytes, and what somebody has signed of it, if somebody has.
     """
 
     layout: Layout
@@ -75,13 +104,22 @@ class Mirror:
     blobs: Mapping[Digest, int]
     names: Mapping[Digest, str]
     without: Mapping[Digest, str]
+    files: Mapping[str, tuple[Digest, int]]
+    at: str
+    contents: bytes
+    signature: bytes
 
 
-def write(path: Path, images: Sequence[Released], had: Mapping[Digest, str], reporter: Reporter) -> Mirror:
+def write(
+    path: Path, images: Sequence[Released], had: Mapping[Digest, str], reporter: Reporter,
+    building: Building | None = None, signer: Signer | None = None,
+) -> Mirror:  # fmt: skip
     """Write an archive, whole or not at all.
 
     Args:
         had: what the site has, by the name of an image that has it there.
+        building: what the site builds from.
+        signer: who signs the list of what is in it.
 
     Raises:
         ImageError: a layer is missing or damaged.
@@ -89,25 +127,34 @@ def write(path: Path, images: Sequence[Released], had: Mapping[Digest, str], rep
     documents = {Digest.of(data): data for one in images for data in one.documents}
     documents[Digest.of(oci.EMPTY)] = oci.EMPTY
     layers = {layer.digest: layer for one in images for layer in one.layers if layer.digest not in documents}
-    brought = {digest: layer for digest, layer in sorted(layers.items()) if digest not in had}
+    told = building or Building()
+    large = {**{one.blob.digest: one.blob for one in told.files if one.blob.digest not in documents}, **layers}
+    brought = {digest: blob for digest, blob in sorted(large.items()) if digest not in had}
     listed = {digest: len(data) for digest, data in documents.items()} | {d: x.size for d, x in brought.items()}
     of = {layer.digest: one.name for one in sorted(images, key=lambda one: one.name) for layer in one.layers}
     without = {digest: had[digest] for digest in sorted(layers) if digest in had}
     entries = sorted((dict(one.entry) for one in images), key=_name)
     floating = {one.named.reference: list(one.floating) for one in images if one.floating}
     blobs = {digest: {"size": size, "of": of.get(digest, "")} for digest, size in listed.items()}
-    contents = oci.dump({"mirror": 1, "images": entries, "tags": floating, "blobs": blobs, "without": without})
-    index, manifest = _index(entries, contents)
-    documents |= {Digest.of(data): data for data in (contents, manifest)}
-    total, done = sum(layer.size for layer in brought.values()), 0
+    listed_files = {one.path: {"digest": one.blob.digest, "size": one.blob.size} for one in told.files}
+    contents = oci.dump(
+        {
+            "mirror": 1, "images": entries, "tags": floating, "blobs": blobs, "without": without,
+            "building": {"files": listed_files, "at": told.at},
+        }
+    )  # fmt: skip
+    signature = base64.b64encode(signer.sign(contents)).decode() if signer else ""
+    index, manifests = _index(contents, signature)
+    documents |= {Digest.of(data): data for data in (contents, *manifests)}
+    total, done = sum(blob.size for blob in brought.values()), 0
     with files.replacing(path) as file:
         for name, data in (("oci-layout", oci.LAYOUT), ("index.json", index)):
             _add(file, name, len(data), [data])
         for digest, data in sorted(documents.items()):
             _add(file, _BLOBS + digest.hex, len(data), [data])
-        for digest, layer in brought.items():
-            _add(file, _BLOBS + digest.hex, layer.size, _verified(layer))
-            done += layer.size
+        for digest, blob in brought.items():
+            _add(file, _BLOBS + digest.hex, blob.size, _verified(blob))
+            done += blob.size
             reporter.progress("archive", done, total, "B")
         file.write(b"\0" * (2 * tarfile.BLOCKSIZE))
     return _contents(index, _Documents(documents), str(path))
@@ -175,7 +222,7 @@ def list_of(path: Path, store: Store) -> Mapping[Digest, str] | None:
     with contextlib.suppress(UsageError):
         blobs = found.blobs()
         mirror = _contents(index, blobs, str(path))
-        return {**mirror.names, **mirror.without}
+        return {**{digest: "" for digest, _ in mirror.files.values()}, **mirror.names, **mirror.without}
     return None
 
 
@@ -194,22 +241,39 @@ def described(
     return Released(named, name, entry, tuple(floating), documents, tuple({one.digest: one for one in layers}.values()))
 
 
-def _index(entries: Iterable[Mapping[str, Any]], contents: bytes) -> tuple[bytes, bytes]:
-    """The index of images and of the artifact that is the list, and the manifest of that."""
-    manifest = oci.artifact(KIND, ({"mediaType": KIND, "digest": Digest.of(contents), "size": len(contents)},))
-    descriptor = {
-        "mediaType": oci.MANIFEST, "digest": Digest.of(manifest), "size": len(manifest), "artifactType": KIND,
-        "annotations": {oci.REF_NAME: _NAME},
-    }  # fmt: skip
-    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [*entries, descriptor]}
-    return oci.dump(index), manifest
+def _index(contents: bytes, signature: str) -> tuple[bytes, tuple[bytes, ...]]:
+    """The index that goes with a list, and the manifests of the artifacts that it names beside images.
+
+    Args:
+        signature: of the list; empty if nobody has signed it.
+    """
+    said = oci.parse(contents)
+    layer = {"mediaType": KIND, "digest": Digest.of(contents), "size": len(contents)}
+    artifacts = [(KIND, _NAME, oci.artifact(KIND, (layer,)))]
+    if parts := said["building"]["files"]:
+        layers = [
+            {"mediaType": "application/octet-stream", **one, "annotations": {_TITLE: path}}
+            for path, one in sorted(parts.items())
+        ]
+        artifacts.append((BUILDING, _BUILDING, oci.artifact(BUILDING, layers)))
+    descriptors = [
+        {
+            "mediaType": oci.MANIFEST, "digest": Digest.of(manifest), "size": len(manifest), "artifactType": kind,
+            "annotations": {oci.REF_NAME: name},
+        }
+        for kind, name, manifest in artifacts
+    ]  # fmt: skip
+    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [*said["images"], *descriptors]}
+    index |= {"annotations": {_SIGNATURE: signature}} if signature else {}
+    return oci.dump(index), tuple(manifest for *_, manifest in artifacts)
 
 
 def _contents(index: bytes, blobs: Blobs, place: str) -> Mirror:
     """What an archive is to hold, by its own list."""
     changed = ImageError(f"{place} was cut off or changed: its index and its list do not go together", _AGAIN)
     try:
-        manifests = oci.parse(index)["manifests"]
+        parsed = oci.parse(index)
+        manifests, signature = parsed["manifests"], (parsed.get("annotations") or {}).get(_SIGNATURE, "")
         artifact = next((one for one in manifests if one.get("artifactType") == KIND), None)
         if artifact is None:
             raise UsageError(
@@ -221,14 +285,24 @@ def _contents(index: bytes, blobs: Blobs, place: str) -> Mirror:
         said = oci.parse(contents)
         if said["mirror"] != 1:
             raise UsageError(f"{place} was written by a newer imgbuild", "use that one here, too")
-        if index != _index(said["images"], contents)[0]:
+        made, artifacts = _index(contents, signature)
+        if index != made:
             raise changed
+        for one in artifacts:
+            _document(blobs, Digest.of(one))
         return Mirror(
             oci_layout.layout(index, blobs, place),
             {str(name): tuple(map(str, tags)) for name, tags in said["tags"].items()},
             {Digest.parse(digest): int(one["size"]) for digest, one in said["blobs"].items()},
             {Digest.parse(digest): str(one["of"]) for digest, one in said["blobs"].items()},
             {Digest.parse(digest): str(name) for digest, name in said["without"].items()},
+            {
+                str(path): (Digest.parse(one["digest"]), int(one["size"]))
+                for path, one in said["building"]["files"].items()
+            },
+            str(said["building"]["at"]),
+            contents,
+            cosign.base64_bytes(signature) or b"",
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise changed from None
@@ -267,7 +341,7 @@ def _verified(blob: Bytes) -> Iterator[bytes]:
     if found.hexdigest() != blob.digest.hex:
         raise IntegrityError(
             f"{blob.place}: {blob.digest} is damaged: it has the digest sha256:{found.hexdigest()}",
-            blob.digest, f"sha256:{found.hexdigest()}", "move the layout away and build again",
+            blob.digest, f"sha256:{found.hexdigest()}", "do the same again; if it is the same, build or fetch it anew",
         )  # fmt: skip
 
 

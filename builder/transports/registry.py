@@ -24,8 +24,8 @@ from builder.transports import blobs as blobs_
 from builder.transports.oci_layout import ATTESTED, LOCK, VEX
 from dsl.naming import Names
 
-_OF_ANOTHER = re.compile(r"sha256-[0-9a-f]{64}(\..*)?")
-"""The tags of what refers to an image: lists of referrers, and cosign's own."""
+_OF_ANOTHER = re.compile(r"sha256-[0-9a-f]{64}(\..*)?|(package|layer)-[0-9a-f]{64}")
+"""The tags of what refers to an image: lists of referrers, and cosign's own; and of what is in a store, no image either."""
 _INDEXES = (oci.INDEX, oci.DOCKER_LIST)
 
 

@@ -94,16 +94,8 @@ def send(
         origins: repositories that have a blob, where that is known beforehand.
     """
     shipment = _Shipment(session, reporter, signer, dry_run=dry_run)
-    pool, patient = ThreadPoolExecutor(jobs), True
-    try:
+    with session.workers(jobs) as pool:
         return shipment.send(parcels, pool, dict(origins or {}))
-    except BaseException as error:
-        patient = isinstance(error, Exception)
-        raise
-    finally:
-        session.stopped.set()
-        # Who interrupts us does not wait for a connection that is stuck.
-        pool.shutdown(wait=patient, cancel_futures=True)
 
 
 class _Shipment:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -13,11 +12,10 @@ import pytest
 
 from tests.integration.test_copy import entries
 from tests.integration.test_publish import SECOND
-from tests.kit import documents
 from tests.kit.distribution import Site
 from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.keys import pair
-from tests.kit.project import ROOT, imgbuild, running
+from tests.kit.project import imgbuild, running
 from tests.kit.registry import Registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
@@ -113,6 +111,24 @@ def test_tags_of_a_registry_go_along(two: Site, there: Registry) -> None:
     two.works("mirror", "load", "a.tar", f"registry:{there.host}/tags/in", cache=two.empty_cache())
     assert floating(there, "tags/in/app") == floating(there, "tags/out/app")
     assert "latest" in floating(there, "tags/in/app")
+
+
+def test_each_side_has_names_of_its_own(two: Site, there: Registry, tmp_path: Path) -> None:
+    two.edit(
+        "imgbuild.yaml", "workspace: site\n",
+        'workspace: site\nnames: "{registry}/{namespace}/{component}/{image}:v{version}{-site}-b{revision}"\n',
+    )  # fmt: skip
+    two.works("publish", "--registry", f"{there.host}/named/out")
+    two.works("mirror", "save", "a.tar", f"registry:{there.host}/named/out/")
+    done = imgbuild("mirror", "load", str(two.folder / "a.tar"), f"registry:{there.host}/named/in",
+                    cache=tmp_path / "cache", cwd=tmp_path)  # fmt: skip
+    assert done.code == 0, done.errors
+    before = floating(there, "named/out/second/second")
+    assert before.keys() == {"v1.2.3-b1", "v1.2.3", "v1.2", "v1"}
+    digest = before["v1.2.3-b1"]
+    assert floating(there, "named/in/second") == dict.fromkeys(("1.2.3-r1", "1.2.3", "1.2", "1"), digest)
+    two.works("mirror", "load", "a.tar", f"registry:{there.host}/named/again")
+    assert floating(there, "named/again/second/second") == before
 
 
 def test_a_layer_of_another_image_of_the_site_is_taken_over(two: Site, there: Registry) -> None:
@@ -233,41 +249,6 @@ def test_the_same_releases_give_the_same_bytes(two: Site) -> None:
     two.works("mirror", "save", "a.tar")
     two.works("mirror", "save", "b.tar", "second", "app", cache=two.empty_cache())
     assert (two.folder / "a.tar").read_bytes() == (two.folder / "b.tar").read_bytes()
-
-
-def test_the_guide_is_followed(two: Site, plain: Registry, tmp_path: Path) -> None:
-    """docs/air-gapped.md: blocks outside and inside, each with what the other has carried over.
-
-    One registry stands for both; between the first archive and the second there is a new release.
-    """
-    key, inside = pair(two.folder.parent), tmp_path / "inside"
-    inside.mkdir()
-    shutil.copy(key.public, two.folder / "release.pub")
-
-    def release() -> None:
-        two.works("publish", "--registry", f"{plain.host}/openstack", "--sign", str(key.private))
-
-    release()
-    for block in documents.BLOCK.findall((ROOT / "docs/air-gapped.md").read_text()):
-        where, _, script = block.partition("\n")
-        if "second.tar" in script and where == "# outside":
-            raised(two)
-            release()
-        for name, ours in (
-            ("registry.example:5000", plain.host), ("registry.site:5000/openstack", f"{plain.host}/inside"), ("nova-api", "app"),
-        ):  # fmt: skip
-            script = script.replace(name, ours)
-        here, there = (two.folder, inside) if where == "# outside" else (inside, two.folder)
-        assert where in ("# outside", "# inside")
-        for file in there.glob("*.*"):
-            if file.suffix in (".tar", ".txt", ".pub"):
-                shutil.copy(file, here)
-        if here == inside:
-            documents.run(script, inside, tmp_path / "cache", {})
-        else:
-            documents.run(script, two.folder, two.cache, two.env)
-    assert floating(plain, "inside/app") == floating(plain, "openstack/app")
-    assert len(floating(plain, "inside/app")) == 4
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ class AptRepo:
 
     Attributes:
         by_hash: whether indexes are kept by their hashes too, the old ones beside the new (Acquire-By-Hash).
+        compressed: whether the indexes are there compressed alone, though the Release files name both, as Debian's do.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class AptRepo:
         self.suites = suites
         self.architectures = architectures
         self.label = label
-        self.by_hash = False
+        self.by_hash = self.compressed = False
         self.keyring = folder / "key.gpg"
         for suite in suites:
             for architecture in architectures:
@@ -163,6 +165,11 @@ class AptRepo:
             index = "\n".join(map(self._stanza, paths)).encode()
             where = f"main/binary-{architecture}/Packages"
             (folder / where).write_bytes(index)
+            if self.compressed:
+                packed = lzma.compress(index)
+                (folder / f"{where}.xz").write_bytes(packed)
+                (folder / where).unlink()
+                sums.append(f" {hashlib.sha256(packed).hexdigest()} {len(packed)} {where}.xz\n")
             if self.by_hash:
                 kept = (folder / where).parent / "by-hash/SHA256" / hashlib.sha256(index).hexdigest()
                 kept.parent.mkdir(parents=True, exist_ok=True)

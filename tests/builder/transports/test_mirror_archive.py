@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import random
 import tarfile
 from pathlib import Path
@@ -9,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ImageError, IntegrityError, UsageError
+from builder.model.digest import Digest
 from builder.model.image import Image
 from builder.registry.uploads import Bytes
 from builder.report import Silent
 from builder.tools.store import Store
 from builder.transports import Named, archive, mirror_archive
-from builder.transports.mirror_archive import Released
+from builder.transports.mirror_archive import Building, File, Released
 from dsl.errors import ImgbuildError
 from tests.kit.images import random_image
 
@@ -42,6 +45,31 @@ def two(store: Store) -> tuple[Released, ...]:
         released(random_image(store, layers=5, seed=1), "b:1-r1"),
         released(random_image(store, layers=3, seed=1), "a:1-r1"),
     )
+
+
+BUILDING = Building(
+    tuple(File(path, Bytes(Digest.of(data), len(data), lambda data=data: io.BytesIO(data), path))  # type: ignore[misc]
+          for path, data in (("apt/h/Release", b"indexes"), ("git/w.bundle", b"commits" * 50))),
+    "2026-01-01T00:00:00Z",
+)  # fmt: skip
+
+
+def test_what_a_site_builds_from_is_an_artifact(tmp_path: Path, store: Store, two: tuple[Released, ...]) -> None:
+    """Whose layers have the paths as titles, as oras wants it."""
+    path = tmp_path / "archive.tar"
+    mirror_archive.write(path, two, {}, Silent(), BUILDING)
+    found = mirror_archive.read(path, store, Silent())
+    assert found.at == BUILDING.at
+    assert {name: found.layout.blobs.open(digest).read() for name, (digest, _) in found.files.items()} == {
+        "apt/h/Release": b"indexes", "git/w.bundle": b"commits" * 50,
+    }  # fmt: skip
+    assert [entry.name for entry in found.layout.entries] == ["a:1-r1", "b:1-r1"]
+    with tarfile.open(path) as tar:
+        index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
+        one = next(one for one in index["manifests"] if one.get("artifactType") == mirror_archive.BUILDING)
+        manifest = json.load(tar.extractfile("blobs/sha256/" + one["digest"].removeprefix("sha256:")))  # type: ignore[arg-type]
+    titles = [layer["annotations"]["org.opencontainers.image.title"] for layer in manifest["layers"]]
+    assert titles == ["apt/h/Release", "git/w.bundle"]
 
 
 def test_what_is_written_reads_back(tmp_path: Path, store: Store, two: tuple[Released, ...]) -> None:
@@ -80,7 +108,7 @@ def test_what_a_site_has_is_left_out(tmp_path: Path, store: Store, two: tuple[Re
 @pytest.mark.parametrize("seed", range(30))
 def test_what_was_cut_off_is_refused(tmp_path: Path, store: Store, two: tuple[Released, ...], seed: int) -> None:
     path = tmp_path / "archive.tar"
-    mirror_archive.write(path, two, {}, Silent())
+    mirror_archive.write(path, two, {}, Silent(), BUILDING)
     size = path.stat().st_size
     # Members end at multiples of 512: there a tar looks whole.
     at = random.Random(seed).randrange(size - 1024)
@@ -94,7 +122,7 @@ def test_what_was_cut_off_is_refused(tmp_path: Path, store: Store, two: tuple[Re
 @pytest.mark.parametrize("seed", range(40))
 def test_what_was_changed_is_refused(tmp_path: Path, store: Store, two: tuple[Released, ...], seed: int) -> None:
     path = tmp_path / "archive.tar"
-    mirror_archive.write(path, two, {}, Silent())
+    mirror_archive.write(path, two, {}, Silent(), BUILDING)
     with tarfile.open(path) as tar:
         spans = [(one.offset_data, one.size) for one in tar if one.name != "oci-layout"]
     chance = random.Random(seed)
