@@ -14,6 +14,7 @@ def test_it_measures_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     figures = record.measure(tmp_path, 7, 1, 300)
     assert [one.name for one in figures if one.goals] == [
         "`security status`, 7 images × 300 advisories",
+        "`security status`, 7 images × 300 advisories, each with a fix that is not yet published",
         "the record after 1 years: 2,555 releases",
         "`security status`, 1 years",
     ]
