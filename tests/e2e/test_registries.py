@@ -17,7 +17,7 @@ from tests.kit.project import imgbuild
 from tests.kit.registry import PASSWORD, USER, Registry, registry
 from tests.kit.running import Site
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sampled]
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 Sites = Callable[[Engine], Site]
 
 

@@ -21,7 +21,7 @@ from tests.kit.keys import PASSWORD, Pair, pair, sealed
 from tests.kit.project import ROOT, environment
 from tests.kit.registry import Registry, registry
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sampled(5)]
+pytestmark = [pytest.mark.e2e, pytest.mark.sampled(4)]
 IGNORED = ("--insecure-ignore-tlog", "--private-infrastructure")
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TYPES = {

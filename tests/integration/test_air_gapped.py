@@ -23,7 +23,7 @@ from tests.kit.keys import pair
 from tests.kit.project import ROOT, Run, imgbuild, project, running
 from tests.kit.registry import Registry, registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(1)]
 
 
 def git(folder: Path, *words: str) -> str:

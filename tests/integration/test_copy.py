@@ -11,7 +11,7 @@ from tests.integration.test_publish import SECOND
 from tests.kit.distribution import Site
 from tests.kit.registry import Registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 
 
 @pytest.fixture

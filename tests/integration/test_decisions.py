@@ -20,7 +20,7 @@ from tests.integration.test_security_update import MIDDLE, SECOND, layers, track
 from tests.kit.distribution import Site
 from tests.kit.project import Run, project, running
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(8)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
 
 LATER = ("faketime", "+60 days")
 DAY = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%d")

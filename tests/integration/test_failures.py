@@ -19,7 +19,7 @@ from tests.kit.apt_repo import AptRepo
 from tests.kit.distribution import Site
 from tests.kit.project import Run, mounts_with
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(9)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(7)]
 PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
 
 

@@ -18,7 +18,7 @@ from tests.kit.http_server import HttpServer
 from tests.kit.programs import programs
 from tests.kit.project import mounts_with, running
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(12)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(9)]
 SWAPPINESS = Path("/proc/sys/vm/swappiness")
 
 ESCAPES = r"""#!/bin/sh

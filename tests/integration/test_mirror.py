@@ -18,7 +18,7 @@ from tests.kit.keys import pair
 from tests.kit.project import imgbuild, running
 from tests.kit.registry import Registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(3)]
 
 
 @pytest.fixture

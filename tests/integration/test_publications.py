@@ -19,7 +19,7 @@ from tests.kit.distribution import Site
 from tests.kit.project import environment
 from tests.kit.registry import Registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(5)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 
 
 def fix(site: Site, *flaws: tuple[str, str, str]) -> None:

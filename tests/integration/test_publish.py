@@ -19,7 +19,7 @@ from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.project import ROOT, Run, running
 from tests.kit.registry import PASSWORD, USER, Registry, registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(9)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(7)]
 SECOND = """\
 dsl: 1
 component: second

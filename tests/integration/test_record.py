@@ -17,7 +17,7 @@ from tests.integration.test_security import tracker
 from tests.kit.distribution import Site
 from tests.kit.project import environment
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(9)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(7)]
 
 
 def git(folder: Path, *words: str) -> str:

@@ -35,7 +35,7 @@ from tests.kit.http_server import HttpServer
 from tests.kit.images import make_layer, random_image
 from tests.kit.registry import PASSWORD, USER, Registry, registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(24)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(18)]
 _numbers = itertools.count()
 
 

@@ -22,7 +22,7 @@ from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.project import environment, running
 from tests.kit.registry import Registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(3)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(2)]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.kit.project import Run, running
 from tests.kit.registry import PASSWORD as LOGIN
 from tests.kit.registry import Registry, registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.sampled(8)]
+pytestmark = [pytest.mark.integration, pytest.mark.sampled(6)]
 SPDX, CYCLONEDX, PROVENANCE, LOCK, VEX = (
     f"org.imgbuild.{name}" for name in ("sbom.spdx", "sbom.cyclonedx", "provenance", "lock", "vex")
 )
