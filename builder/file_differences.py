@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -178,10 +177,7 @@ def _facts(entry: Entry, data: BinaryIO | None) -> dict[str, str]:
 
 
 def _content(data: BinaryIO | None) -> str:
-    found = hashlib.sha256()
-    while data is not None and (piece := data.read(_PIECE)):
-        found.update(piece)
-    return found.hexdigest()
+    return (Digest.of(b"") if data is None else Digest.of_stream(data)).hex
 
 
 def diffoscope(old: Image, new: Image, difference: LayerDifference) -> tuple[str, ...]:

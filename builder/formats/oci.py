@@ -17,6 +17,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 EMPTY, _EMPTY_TYPE = b"{}", "application/vnd.oci.empty.v1+json"
+TITLE = "org.opencontainers.image.title"
 REF_NAME = "org.opencontainers.image.ref.name"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
+_PIECE = 1 << 20
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
@@ -30,6 +31,14 @@ class Digest(str):
     def of(cls, data: bytes) -> Self:
         """The digest of these bytes."""
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def of_stream(cls, file: BinaryIO) -> Self:
+        """The digest of all that is left to read of a file."""
+        found = hashlib.sha256()
+        while piece := file.read(_PIECE):
+            found.update(piece)
+        return cls("sha256:" + found.hexdigest())
 
     @classmethod
     def from_hex(cls, hex_digits: str) -> Self:

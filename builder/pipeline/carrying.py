@@ -16,6 +16,7 @@ from builder.registry.uploads import Bytes
 from builder.resolve.facts import PackageSource
 from builder.tools import carried, credentials, documents, git
 from builder.tools.store import Store
+from builder.transports import blobs
 from builder.transports.mirror_archive import Building, File
 from dsl.catalog import Catalog, Definition
 
@@ -56,7 +57,7 @@ def gather(catalog: Catalog, images: Collection[str], edges: Edges) -> Building:
     artifacts = tuple({one.sha256: one for one in (*artifacts, *newer)}.values())
     packages.fetch(catalog, wanted, artifacts, edges, tuple(locks.values()))
     for artifact in artifacts:
-        blob = _stored(edges.store, Digest.from_hex(artifact.sha256), artifact.title)
+        blob = blobs.stored(edges.store, Digest.from_hex(artifact.sha256), artifact.title)
         found.setdefault(where := _where(artifact, sources), File(where, blob))
     more = (*_keyrings(sources.values()), *_feeds(catalog, edges), *_repositories(catalog, edges))
     found |= {one.path: one for one in more}
@@ -122,7 +123,7 @@ def _feeds(catalog: Catalog, edges: Edges) -> Iterator[File]:
         if document.warning:
             edges.reporter.warn(document.warning)
         where = carried.document_path(place)
-        yield File(where, _stored(edges.store, edges.store.add(document.data), place))
+        yield File(where, blobs.stored(edges.store, edges.store.add(document.data), place))
 
 
 def _repositories(catalog: Catalog, edges: Edges) -> Iterator[File]:
@@ -155,8 +156,4 @@ def _kept(store: Store, path: Path) -> Bytes:
     """A file that goes away, as a blob of the store."""
     with path.open("rb") as source, store.writing() as writer:
         shutil.copyfileobj(source, writer, 1 << 20)
-    return _stored(store, writer.digest, path.name)
-
-
-def _stored(store: Store, digest: Digest, title: str) -> Bytes:
-    return Bytes(digest, store.path(digest).stat().st_size, lambda: store.open(digest), title)
+    return blobs.stored(store, writer.digest, path.name)

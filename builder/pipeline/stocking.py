@@ -10,13 +10,12 @@ thing is the same artifact, whoever pushes it: two at once do each other no harm
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock as Mutex
-from typing import Any, BinaryIO
+from typing import Any
 
-from builder.errors import FetchError, ImageError, IntegrityError, RegistryError, UsageError
+from builder.errors import FetchError, IntegrityError, RegistryError, UsageError
 from builder.formats import oci
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Blobs
@@ -30,6 +29,7 @@ from builder.registry.logins import Logins
 from builder.registry.session import Session, Unfinished
 from builder.registry.uploads import Bytes
 from builder.tools.store import Store
+from builder.transports import blobs as blobs_
 from builder.transports.registry import RegistryBlobs
 from dsl.catalog import Catalog, Definition
 
@@ -37,7 +37,7 @@ PACKAGE = "application/vnd.imgbuild.package.v1"
 LAYER = "application/vnd.imgbuild.layer.v1"
 MADE = "application/vnd.imgbuild.layer.v1+json"
 _DEB, _WHEEL, _STATUS = "application/vnd.debian.binary-package", "application/zip", "text/plain"
-_TITLE = "org.opencontainers.image.title"
+_TOLD = "a description"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,39 +180,25 @@ def _package(artifact: Artifact, store: Store) -> _Item:
     name = f"{artifact.name}_{artifact.version}"
     digest = Digest.from_hex(artifact.sha256)
     layer = {
-        "mediaType": _DEB if is_deb else _WHEEL, "digest": digest, "size": artifact.size, "annotations": {_TITLE: name},
+        "mediaType": _DEB if is_deb else _WHEEL, "digest": digest, "size": artifact.size, "annotations": {oci.TITLE: name},
     }  # fmt: skip
     manifest = oci.artifact(PACKAGE, (layer,))
     return _Item(
-        f"package-{digest.hex}", manifest, (_bytes(oci.EMPTY), _stored(store, digest, artifact.size)), artifact.size
+        f"package-{digest.hex}", manifest, (Bytes.of(oci.EMPTY, _TOLD), blobs_.stored(store, digest)), artifact.size
     )
 
 
 def _layer(made: MadeLayer, store: Store) -> _Item:
     told = oci.dump(made.data())
     layers = [oci.descriptor(made.layer)]
-    blobs = [_bytes(told), _stored(store, made.layer.digest, made.layer.size)]
+    blobs = [Bytes.of(told, _TOLD), blobs_.stored(store, made.layer.digest)]
     if made.status:
-        size = store.path(made.status).stat().st_size
-        layers.append({"mediaType": _STATUS, "digest": made.status, "size": size})
-        blobs.append(_stored(store, made.status, size))
+        status = blobs_.stored(store, made.status)
+        layers.append({"mediaType": _STATUS, "digest": status.digest, "size": status.size})
+        blobs.append(status)
     config = {"mediaType": MADE, "digest": Digest.of(told), "size": len(told)}
     manifest = oci.artifact(LAYER, layers, config=config)
     return _Item(f"layer-{made.cache_key}", manifest, tuple(blobs), made.layer.size)
-
-
-def _bytes(data: bytes) -> Bytes:
-    return Bytes(Digest.of(data), len(data), lambda: io.BytesIO(data), "a description")
-
-
-def _stored(store: Store, digest: Digest, size: int) -> Bytes:
-    def opened() -> BinaryIO:
-        try:
-            return store.open(digest)
-        except KeyError:
-            raise ImageError(f"{digest} is not in the store any more", "do the same again") from None
-
-    return Bytes(digest, size, opened, str(store.path(digest)))
 
 
 def _place(catalog: Catalog, place: str) -> Address:

@@ -187,10 +187,7 @@ def _indexes(store: Store) -> Found:
 def _hash(data: payload.Data) -> str:
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
-    found = hashlib.sha256()
-    while piece := data.read(1 << 20):
-        found.update(piece)
-    return found.hexdigest()
+    return Digest.of_stream(data).hex
 
 
 def _sha256(path: Path) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
 from builder.errors import IntegrityError, RegistryError
@@ -39,6 +40,11 @@ class Bytes:
     size: int
     open: Callable[[], BinaryIO]
     place: str
+
+    @classmethod
+    def of(cls, data: bytes, place: str) -> Self:
+        """A blob that is at hand."""
+        return cls(Digest.of(data), len(data), lambda: io.BytesIO(data), place)
 
 
 def mount(session: Session, repository: str, digest: Digest, other: str) -> str:

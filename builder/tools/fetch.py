@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import time
@@ -366,10 +365,7 @@ def _emptied(file: BinaryIO) -> int:
 def _digest(file: BinaryIO) -> Digest:
     file.flush()
     file.seek(0)
-    found = hashlib.sha256()
-    while piece := file.read(_PIECE):
-        found.update(piece)
-    return Digest.from_hex(found.hexdigest())
+    return Digest.of_stream(file)
 
 
 def _refused(wanted: Wanted, shown: str, status: int, reason: str) -> FetchError:

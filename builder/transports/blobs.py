@@ -14,7 +14,9 @@ from typing import BinaryIO
 from builder.errors import ImageError
 from builder.model.digest import Digest
 from builder.model.image import Image
+from builder.registry.uploads import Bytes
 from builder.tools import files
+from builder.tools.store import Store
 
 DOCUMENT_LIMIT = 64 << 20
 """Manifests and configs are read as a whole; ours have less than 1 MB."""
@@ -36,6 +38,30 @@ class FolderBlobs:
             return self.path(digest).open("rb")
         except (FileNotFoundError, NotADirectoryError):
             raise KeyError(digest) from None
+
+
+def stored(store: Store, digest: Digest, place: str = "") -> Bytes:
+    """A blob of the store, to be sent or written.
+
+    Args:
+        place: what messages call it, if not by its file.
+
+    Raises:
+        ImageError: it is not there any more; so does opening it.
+    """
+    gone = ImageError(f"{digest} is not in the store any more", "do the same again")
+
+    def opened_() -> BinaryIO:
+        try:
+            return store.open(digest)
+        except KeyError:
+            raise gone from None
+
+    path = store.path(digest)
+    try:
+        return Bytes(digest, path.stat().st_size, opened_, place or str(path))
+    except FileNotFoundError:
+        raise gone from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from builder.errors import ImageError, UsageError
 from builder.formats import compress, oci
@@ -86,7 +85,7 @@ class DockerArchive:
                 digest = diff_id
                 if compression:
                     file.seek(0)
-                    digest = _named_digest(name) or _digest(file)
+                    digest = _named_digest(name) or Digest.of_stream(file)
             if compression not in compress.MEDIA_TYPES:
                 raise ImageError(f"{self.place}: the layer {name} is compressed with {compression}")
             layers.append(Layer(digest, diff_id, part.size, compress.MEDIA_TYPES[compression]))
@@ -125,13 +124,6 @@ def _diff_ids(config: bytes, count: int, place: str) -> tuple[Digest, ...]:
     if len(found) != count:
         raise ImageError(f"{place} has {count} layers, the config of its image {len(found)}")
     return found
-
-
-def _digest(file: BinaryIO) -> Digest:
-    found = hashlib.sha256()
-    while piece := file.read(1 << 20):
-        found.update(piece)
-    return Digest.from_hex(found.hexdigest())
 
 
 def _named_digest(name: str) -> Digest | None:

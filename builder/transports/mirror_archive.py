@@ -39,7 +39,6 @@ BUILDING = "application/vnd.imgbuild.building.v1"
 """The type of the artifact that has what a site builds from: each file a layer with its path as the title, as oras has it."""
 _NAME, _BUILDING = "imgbuild-mirror", "imgbuild-building"
 _SIGNATURE = "org.imgbuild.mirror.signature"
-_TITLE = "org.opencontainers.image.title"
 _PIECE = 1 << 20
 _BLOBS = "blobs/sha256/"
 _AGAIN = "copy it once more; if it is the same again, write it anew with `imgbuild mirror save`"
@@ -196,7 +195,7 @@ def read(path: Path, store: Store, reporter: Reporter) -> Mirror:
     total, done = sum(listed.values()), 0
     for digest in listed:
         with blobs.open(digest) as opened:
-            has = _digest(opened)
+            has = Digest.of_stream(opened)
         if has != digest:
             raise IntegrityError(f"{path} was changed: {digest} in it has the digest {has}", digest, has, _AGAIN)
         done += listed[digest]
@@ -252,7 +251,7 @@ def _index(contents: bytes, signature: str) -> tuple[bytes, tuple[bytes, ...]]:
     artifacts = [(KIND, _NAME, oci.artifact(KIND, (layer,)))]
     if parts := said["building"]["files"]:
         layers = [
-            {"mediaType": "application/octet-stream", **one, "annotations": {_TITLE: path}}
+            {"mediaType": "application/octet-stream", **one, "annotations": {oci.TITLE: path}}
             for path, one in sorted(parts.items())
         ]
         artifacts.append((BUILDING, _BUILDING, oci.artifact(BUILDING, layers)))
@@ -323,13 +322,6 @@ def _name(entry: Mapping[str, Any]) -> str:
 def _add(file: BinaryIO, name: str, size: int, data: Iterable[bytes]) -> None:
     for piece in archive.member(name, size, data):
         file.write(piece)
-
-
-def _digest(file: BinaryIO) -> Digest:
-    found = hashlib.sha256()
-    while piece := file.read(_PIECE):
-        found.update(piece)
-    return Digest.from_hex(found.hexdigest())
 
 
 def _verified(blob: Bytes) -> Iterator[bytes]:

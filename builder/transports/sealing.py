@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
@@ -194,6 +193,6 @@ class Seals:
 
 def put(session: Session, repository: str, data: bytes, place: str) -> None:
     """See that a repository has some small blob."""
-    blob = Bytes(Digest.of(data), len(data), lambda: io.BytesIO(data), place)
+    blob = Bytes.of(data, place)
     if not content.has_blob(session, repository, blob.digest):
         uploads.send(session, repository, blob)
