@@ -284,7 +284,7 @@ def step(
     vault = Vault(secrets)
     file = sites.read(site)
     with Cluster(context) as api:
-        version = min(max(api.version, target.OLDEST), target.NEWEST)
+        version = target.nearest(api.version)
         found, by_hand = manifests.step(common.catalog(), file, version, vault, layouts, edges, image, name)
         vault.keep()
         _made(vault, secrets, edges)
@@ -378,7 +378,7 @@ def _planned(
     vault = Vault(secrets)
     file = sites.read(site)
     with Cluster(context) as api:
-        version = min(max(api.version, target.OLDEST), target.NEWEST)
+        version = target.nearest(api.version)
         found = manifests.render(common.catalog(), file, version, vault, layouts, edges, withheld=False)
         manifests.require_released(found)
         vault.keep()

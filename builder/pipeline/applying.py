@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from builder.cluster import state
 from builder.cluster.api import Object, called
 from builder.cluster.state import State
-from builder.deploy.kubernetes import metadata, objects, text
+from builder.deploy.kubernetes import metadata, objects, target, text
 from builder.deploy.kubernetes.objects import Rendered
 from builder.deploy.kubernetes.steps import STEP
 from builder.errors import ClusterError, RolloutError, UsageError
@@ -29,7 +29,6 @@ _KINDS = (
 )  # fmt: skip
 """What a site may have in its namespace, in the order in which it is taken away."""
 _BY_RELEASE = (("PodDisruptionBudget", "policy"), ("CronJob", "batch"))
-_V1 = (1, 21)
 _OF_SERVER = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 _PAUSE = 1.0
 _LEAVING = 180
@@ -137,8 +136,8 @@ def plan(api: Api, where: Site, wanted: Sequence[Object], *, force: bool = False
         else:
             after = _own(api.apply(one, dry=True, force=force))
             found.append(Change("keep" if after == _own(before) else "change", called(one), one, _own(before), after))
-    names = {_key(one) for one in wanted}
-    gone = (one for one in _there(api, where) if _key(one) not in names) if there else ()
+    names = {objects.key(one) for one in wanted}
+    gone = (one for one in _there(api, where) if objects.key(one) not in names) if there else ()
     found += [Change("remove", called(one), None, one) for one in gone if one["kind"] != "PersistentVolumeClaim"]
     return tuple(found)
 
@@ -345,8 +344,8 @@ def _step_or_name(one: Object) -> str:
 
 def _there(api: Api, where: Site, kinds: Iterable[str] = ()) -> Iterator[Object]:
     wanted = set(kinds)
-    suffix = "v1" if api.version >= _V1 else "v1beta1"
-    known = (*_KINDS[:4], *((f"{group}/{suffix}", kind) for kind, group in _BY_RELEASE), *_KINDS[4:])
+    by_release = ((target.since_stable(group, api.version), kind) for kind, group in _BY_RELEASE)
+    known = (*_KINDS[:4], *by_release, *_KINDS[4:])
     for version, kind in known:
         if not wanted or kind in wanted:
             for one in api.find(version, kind, where.namespace, where.selector):
@@ -378,7 +377,3 @@ def _masked(one: Object) -> Object:
 def _wave(one: Change) -> int:
     assert one.wanted is not None
     return objects.wave(one.wanted)
-
-
-def _key(one: Object) -> tuple[str, str]:
-    return one["kind"], one["metadata"]["name"]

@@ -115,7 +115,7 @@ def of(catalog: Catalog, file: SiteFile, names: tuple[str, ...], edges: Edges) -
     functions = sites.services(catalog, file, images, told, str, lambda function, name, more: None, metadata.short)
     run = {
         (one.name, one.group): one
-        for one in deploying.on_cluster(catalog, file, Vault(None, masked=True), plans, {}).workloads
+        for one in deploying.on_cluster(catalog, file, images, Vault(None, masked=True), plans, {}).workloads
     }
     found = []
     for image in images:

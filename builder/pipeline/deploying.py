@@ -28,7 +28,6 @@ from dsl.catalog import Catalog, Definition
 
 Format = Literal["compose", "quadlet"]
 FORMATS: tuple[Format, ...] = ("compose", "quadlet")
-_ANYWHERE = Group("", {}, {})
 
 
 @dataclass(slots=True)
@@ -56,22 +55,27 @@ def deployment(catalog: Catalog, file: SiteFile, vault: Vault, edges: Edges) -> 
     images = sites.images(catalog, file)
     plans = building.plans(catalog, images, edges)
     found = declared(catalog, file.site.registry or "", plans)
-    placed = [(image, _ANYWHERE) for image in images]
+    placed = [(image, sites.ANYWHERE) for image in images]
     return Deployment(file.site.site, _workloads(catalog, file, placed, plans, found, vault))
 
 
 def on_cluster(
-    catalog: Catalog, file: SiteFile, vault: Vault, plans: Mapping[str, ImagePlan], digests: Mapping[str, str]
+    catalog: Catalog,
+    file: SiteFile,
+    images: tuple[Definition, ...],
+    vault: Vault,
+    plans: Mapping[str, ImagePlan],
+    digests: Mapping[str, str],
 ) -> Deployment:
     """What runs at a site on a cluster: each image in each of its groups of hosts.
 
     Args:
+        images: of the site.
         digests: of what was released, by the keys of images; those that are not there go by their tags.
 
     Raises:
         DefinitionError: the site names what is not there, or a template asks for it.
     """
-    images = sites.images(catalog, file)
     registry = file.site.registry or catalog.workspace.registry or ""
     found = declared(catalog, registry, plans, digests)
     placed = [(image, group) for image in images for group in sites.groups(file, image)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from builder.deploy.kubernetes import objects, text
 from builder.deploy.kubernetes.objects import Rendered
 from builder.deploy.kubernetes.waves import CircleError
+from builder.deploy.workload import Deployment
 from builder.errors import RecordError, UsageError, of_system
 from builder.model.plan import ImagePlan
 from builder.pipeline import building, deploying, recording, sites
@@ -60,10 +60,7 @@ def render(
         StaleLock: an image's lock cannot be used.
         UsageError: a layout is none.
     """
-    images = sites.images(catalog, file)
-    plans = building.plans(catalog, images, edges)
-    known = _digests(catalog, plans, layouts, edges)
-    found = deploying.on_cluster(catalog, file, vault, plans, known)
+    found, plans, known = _found(catalog, file, vault, layouts, edges)
     try:
         rendered = objects.render(found, version, withheld=withheld)
     except CircleError as error:
@@ -90,10 +87,7 @@ def step(
         UsageError: there is no such image or step at the site, or no release of it is known.
         DefinitionError: the site names what is not there, or a template asks for it.
     """
-    images = sites.images(catalog, file)
-    plans = building.plans(catalog, images, edges)
-    known = _digests(catalog, plans, layouts, edges)
-    found = deploying.on_cluster(catalog, file, vault, plans, known)
+    found, _, _ = _found(catalog, file, vault, layouts, edges)
     meant = {one.name: one for one in found.workloads if image in (one.name, f"{one.component}/{one.name}")}
     if not meant:
         raise UsageError(f"{image!r} does not run at this site", nearest(image, {one.name for one in found.workloads}))
@@ -104,6 +98,16 @@ def step(
     if "@" not in one.declared.reference:
         raise UsageError(f"no release is known of: {one.declared.reference}", _WAY_OUT)
     return objects.step(found, version, one, name), steps[name].when == "by-hand"
+
+
+def _found(
+    catalog: Catalog, file: SiteFile, vault: Vault, layouts: tuple[Path, ...], edges: Edges
+) -> tuple[Deployment, Mapping[str, ImagePlan], Mapping[str, str]]:
+    """What runs at a site; with the plans of its images, and the digests of those that were released, by their keys."""
+    images = sites.images(catalog, file)
+    plans = building.plans(catalog, images, edges)
+    known = _digests(catalog, plans, layouts, edges)
+    return deploying.on_cluster(catalog, file, images, vault, plans, known), plans, known
 
 
 def write(found: Rendered, folder: Path) -> tuple[Path, ...]:
@@ -120,20 +124,10 @@ def write(found: Rendered, folder: Path) -> tuple[Path, ...]:
             if path.name not in texts and path.read_text(errors="replace").startswith(text.HEAD):
                 path.unlink()
         for name, said in texts.items():
-            if name in secret:
-                _write_secret(folder / name, said)
-            else:
-                files_.write(folder / name, said.encode())
+            files_.write(folder / name, said.encode(), 0o600 if name in secret else 0o644)
     except OSError as error:
         raise of_system(error, "the site cannot be rendered", str(folder)) from None
     return tuple(folder / name for name in texts)
-
-
-def _write_secret(path: Path, said: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w") as stream:
-        stream.write(said)
 
 
 def _digests(

@@ -50,6 +50,10 @@ class Group:
     values: Values
 
 
+ANYWHERE = Group("", {}, {})
+"""All hosts of a site without groups."""
+
+
 def read(path: Path) -> SiteFile:
     """A site's file, or the ``site.yaml`` of a folder.
 
@@ -113,7 +117,7 @@ def provisions(catalog: Catalog, image: Definition) -> dict[str, model.Provision
 def groups(file: SiteFile, image: Definition) -> tuple[Group, ...]:
     """The groups of hosts that an image runs on."""
     if not file.site.topology:
-        return (Group("", {}, {}),)
+        return (ANYWHERE,)
     return tuple(_group(file, name) for name, told in file.site.topology.items() if _runs(told, image))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from builder.errors import UsageError, of_system
+from builder.tools import files
 from dsl import document
 from dsl.errors import DefinitionError
 
@@ -77,7 +78,7 @@ class Vault:
         """
         try:
             if self.made and self._file:
-                _write(self._file, yaml.safe_dump(self._known).encode())
+                files.write(self._file, yaml.safe_dump(self._known).encode(), 0o600)
         except OSError as error:
             raise of_system(error, "the secrets cannot be kept", str(self._file)) from None
         finally:
@@ -94,16 +95,6 @@ def _exclusive(folder: Path) -> int | None:
         return None  # there is nothing to read, and nothing can be kept: that is told then
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
-
-
-def _write(file: Path, data: bytes) -> None:
-    new = file.with_name(f".{file.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
 
 
 def _read(file: Path) -> dict[str, str]:

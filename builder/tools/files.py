@@ -13,13 +13,17 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file: it is there, in place of the one before, when the block ends without an error."""
+def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Write a file: it is there, in place of the one before, when the block ends without an error.
+
+    Args:
+        mode: its permission bits; until then only its owner reads it.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -27,12 +31,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file of these bytes, whole or not at all, whether or not the machine keeps its power.
 
     For what cannot be made again: locks, indexes. Blobs are known by size and digest, so `replacing` is enough.
     """
-    with replacing(path) as file:
+    with replacing(path, mode) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

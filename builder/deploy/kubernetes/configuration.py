@@ -85,7 +85,7 @@ class _Found:
 
     def put(self, name: str, texts: dict[str, str], wanted: Iterable[str], *, secret: bool) -> str:
         """Keep some texts: the name of the object."""
-        called = f"{metadata.short(f'{self._one.key}-{name}')[:54].rstrip('-')}-{metadata.hashed(texts)}"
+        called = metadata.marked(f"{self._one.key}-{name}", texts)
         labels = metadata.lasting(self._one, self._target)
         described = metadata.described(called, self._target, labels, FIRST)
         if not secret:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from builder.deploy.kubernetes.target import Target
-from builder.deploy.workload import Workload
+from builder.deploy.workload import Step, Workload
 
 MANAGER = "imgbuild"
-"""Who manages the objects: their label, and the field manager of server-side apply."""
+"""Who manages the objects, as their label says."""
 _PREFIX = "app.kubernetes.io"
 SITE = f"{_PREFIX}/part-of"
 MANAGED = f"{_PREFIX}/managed-by"
@@ -41,6 +41,12 @@ def lasting(one: Workload, target: Target) -> dict[str, str]:
     return {name: value for name, value in labels(one, target).items() if name != VERSION}
 
 
+def of_step(one: Workload, target: Target, step: Step) -> dict[str, str]:
+    """The labels of what runs a step: its pods are not those of the service."""
+    name = short(f"{one.key}-{step.name}")
+    return {**labels(one, target), NAME: name, INSTANCE: name}
+
+
 def selector(one: Workload) -> dict[str, str]:
     """The labels by which a workload's own pods are found; they never change."""
     return {NAME: short(one.name), INSTANCE: short(one.key)}
@@ -67,6 +73,11 @@ def short(name: str) -> str:
     """A name that an object and a label may have: lower case, 63 characters, long ones told apart by their hash."""
     plain = re.sub(r"[^a-z0-9-]", "-", name.lower()).strip("-")
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 9].rstrip('-')}-{hashed(name)}"
+
+
+def marked(name: str, value: Any) -> str:
+    """A name that says what an object holds: another value gives another object."""
+    return f"{short(name)[: _LONGEST - 9].rstrip('-')}-{hashed(value)}"
 
 
 def hashed(value: Any) -> str:

@@ -49,10 +49,10 @@ def render(deployment: Deployment, version: tuple[int, int], *, withheld: bool =
     for one in _all(deployment, target, order):
         if isinstance(one, Kept):
             left |= dict(one.withheld)
-            found |= {_key(each): each for each in one.objects}
+            found |= {key(each): each for each in one.objects}
         else:
-            found[_key(one)] = one
-    ordered = sorted(found.values(), key=lambda each: (wave(each), _ORDER.index(each["kind"]), _key(each)))
+            found[key(one)] = one
+    ordered = sorted(found.values(), key=lambda each: (wave(each), _ORDER.index(each["kind"]), key(each)))
     notes = tuple(dict.fromkeys(note for one in deployment.workloads for note in pods.notes(one)))
     return Rendered(tuple(ordered), tuple(sorted(left.items())), notes)
 
@@ -81,7 +81,7 @@ def wave(one: Mapping[str, Any]) -> int:
 
 def file_name(one: Mapping[str, Any]) -> str:
     """A file for an object; their names are in the order of the objects."""
-    kind, name = _key(one)
+    kind, name = key(one)
     place = f"{wave(one):04}-{_ORDER.index(kind):02}"
     return f"{place}-{kind.lower()}-{name}.yaml"
 
@@ -132,5 +132,6 @@ def _steps(one: Workload, target: Target, order: waves.Waves) -> Iterator[Mappin
             yield steps.cron(one, target, step, template, order.service(one) + 1)
 
 
-def _key(one: Mapping[str, Any]) -> tuple[str, str]:
+def key(one: Mapping[str, Any]) -> tuple[str, str]:
+    """What no other object of a namespace has: its kind and its name."""
     return one["kind"], one["metadata"]["name"]

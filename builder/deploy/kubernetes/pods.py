@@ -72,9 +72,11 @@ def job(one: Workload, target: Target, step: Step) -> tuple[dict[str, Any], tupl
         "containers": [container],
         **({"volumes": volumes} if volumes else {}),
     }
-    name = metadata.short(f"{one.key}-{step.name}")
-    labels = {**metadata.labels(one, target), metadata.NAME: name, metadata.INSTANCE: name}
-    return _template(one, target, labels, spec), (files, variables, *(kept for _, kept in init))
+    return _template(one, target, metadata.of_step(one, target, step), spec), (
+        files,
+        variables,
+        *(kept for _, kept in init),
+    )
 
 
 def claims(one: Workload) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from builder.errors import UsageError
 
 OLDEST, NEWEST = (1, 20), (1, 37)
+_STABLE = (1, 21)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class Target:
     namespace: str
     pull_secrets: tuple[str, ...] = ()
     withheld: bool = False
+
+
+def nearest(version: tuple[int, int]) -> tuple[int, int]:
+    """The release nearest to one that a server has."""
+    return min(max(version, OLDEST), NEWEST)
+
+
+def since_stable(group: str, version: tuple[int, int]) -> str:
+    """The version of an API whose last objects became stable in 1.21: CronJobs of ``batch``, disruption budgets of ``policy``."""
+    return f"{group}/v1" if version >= _STABLE else f"{group}/v1beta1"
 
 
 def version(text: str) -> tuple[int, int]:

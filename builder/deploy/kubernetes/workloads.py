@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from builder.deploy.kubernetes import metadata, pods
-from builder.deploy.kubernetes.target import Target
+from builder.deploy.kubernetes.target import Target, since_stable
 from builder.deploy.kubernetes.waves import FIRST
 from builder.deploy.workload import Workload
 
-_POLICY_V1 = (1, 21)
 _SIZE = "1Gi"
 
 
@@ -47,7 +46,7 @@ def budget(one: Workload, target: Target) -> dict[str, Any] | None:
     """Of several, only one at a time goes when nodes are drained."""
     if one.each_host or one.replicas < 2:
         return None
-    version = "policy/v1" if target.version >= _POLICY_V1 else "policy/v1beta1"
+    version = since_stable("policy", target.version)
     described = metadata.described(metadata.short(one.key), target, metadata.lasting(one, target), FIRST)
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": metadata.selector(one)}}
     return {"apiVersion": version, "kind": "PodDisruptionBudget", "metadata": described, "spec": spec}
