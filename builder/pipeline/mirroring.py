@@ -152,8 +152,9 @@ def _into(
         _require(tuple(digest for digest in mirror.without if not here.path(digest).exists()), mirror, target)
         return tuple(copying.write((_from(archive, stored, here) for stored in found), way, edges))
     home = address.home(rest, catalog.names if catalog else Names())
-    origins = _origins(mirror, found, target, home, edges)
     with Session(home.address.host, Logins(), edges.reporter) as session:
+        session.ping()
+        origins = _origins(mirror, found, target, home, session, edges.jobs)
         there = RegistryBlobs(session, tuple(sorted(set(origins.values()))), edges.store)
         images = tuple(_from(archive, stored, there) for stored in found)
         return tuple(copying.send(catalog, images, rest, edges, floating=mirror.floating, origins=origins))
@@ -307,7 +308,9 @@ def _require(lacking: Sequence[Digest], mirror: Mirror, target: str) -> None:
         )
 
 
-def _origins(mirror: Mirror, images: Iterable[StoredImage], target: str, home: Home, edges: Edges) -> dict[Digest, str]:
+def _origins(
+    mirror: Mirror, images: Iterable[StoredImage], target: str, home: Home, session: Session, jobs: int
+) -> dict[Digest, str]:  # fmt: skip
     """Where a registry has what was left out: in a repository of an image that is brought now, or was before."""
     own = dict.fromkeys(_whole(naming.split(stored.name)[0], transports.parsed(stored)) for stored in images)
 
@@ -324,11 +327,8 @@ def _origins(mirror: Mirror, images: Iterable[StoredImage], target: str, home: H
                     raise
         return ""
 
-    host = home.address.host
-    with Session(host, Logins(), edges.reporter) as session:
-        session.ping()
-        with session.workers(edges.jobs) as pool:
-            found = dict(zip(mirror.without, pool.map(origin, mirror.without), strict=True))
+    with session.workers(jobs) as pool:
+        found = dict(zip(mirror.without, pool.map(origin, mirror.without), strict=True))
     _require(tuple(digest for digest, repository in found.items() if not repository), mirror, target)
     return found
 
