@@ -18,7 +18,7 @@ import zstandard
 from isal import isal_zlib
 
 from builder.errors import MakeError
-from builder.formats.untar import Forward
+from builder.formats.untar import Forward, content
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
@@ -28,7 +28,6 @@ _CONTROL_MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 MAX_PAYLOAD_BYTES = 1 << 30
 MAX_PAYLOAD_RATIO = 200
 """A payload may be larger than `MAX_PAYLOAD_BYTES` where it is not so many times as large as its package."""
-_SMALL = 8 << 20
 _RELATION = re.compile(r"(?:^|[,|])\s*([A-Za-z0-9][A-Za-z0-9+.-]*)")
 BROKEN = "leave the package out, or ask who made it for a sound one"
 DAMAGE: tuple[type[Exception], ...] = (
@@ -164,18 +163,7 @@ def _entries(archive: tarfile.TarFile, name: str, limit: int | None = None) -> E
         size += info.size
         if limit is not None and size > limit:
             raise MakeError(f"{name}: it would unpack to {size} bytes or more, far too many for its size", BROKEN)
-        yield info, _content(archive, info) if info.isreg() else None
-
-
-def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
-    if info.size > _SMALL or info.sparse:
-        return cast("BinaryIO", archive.extractfile(info))
-    # Nearly all files are small; what tarfile gives for one takes longer than to read it.
-    assert archive.fileobj is not None
-    data = archive.fileobj.read(info.size)
-    if len(data) < info.size:
-        raise tarfile.ReadError("it ends within a file")
-    return io.BytesIO(data)
+        yield info, content(archive, info) if info.isreg() else None
 
 
 def _damaged(name: str, problem: object) -> MakeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -14,6 +15,7 @@ ERRORS: tuple[type[Exception], ...] = (*compress.ERRORS, tarfile.TarError)
 """What reading damaged layers raises."""
 _PIECE = 1 << 20
 _HEADERS_LIMIT = 16 << 20
+_SMALL = 8 << 20
 
 
 class Forward:
@@ -64,6 +66,22 @@ class Forward:
         return Digest.from_hex(self._hash.hexdigest())
 
 
+def content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> BinaryIO:
+    """The bytes of the file that was read last from an archive.
+
+    Raises:
+        tarfile.TarError: it ends before.
+    """
+    if info.size > _SMALL or info.sparse:
+        return cast("BinaryIO", archive.extractfile(info))
+    # Nearly all files are small; what tarfile gives for one takes longer than to read it.
+    assert archive.fileobj is not None
+    data = archive.fileobj.read(info.size)
+    if len(data) < info.size:
+        raise tarfile.ReadError("it ends within a file")
+    return io.BytesIO(data)
+
+
 def entries(file: Forward) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
     """The entries of a tar and, of files, their bytes.
 
@@ -73,7 +91,7 @@ def entries(file: Forward) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
     with tarfile.open(fileobj=cast("BinaryIO", file), mode="r:", errorlevel=0) as archive:
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]
-            yield info, cast("BinaryIO", archive.extractfile(info)) if info.isreg() else None
+            yield info, content(archive, info) if info.isreg() else None
     # tarfile takes whatever is no header for the end.
     if len(file.last) < tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it ends before its end")

@@ -262,12 +262,7 @@ class _Unpacking:
                 return
             case "fifo":
                 self._anew(path, entry, lambda: os.mkfifo(path))
-        os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-        if entry.type != "link":
-            os.chmod(path, entry.mode)
-        for name, value in entry.xattrs:
-            os.setxattr(path, name, value, follow_symlinks=False)
-        os.utime(path, (entry.mtime, entry.mtime), follow_symlinks=False)
+        _settle(path, entry)
 
     def _anew(self, path: str, entry: Entry, make: Callable[[], None]) -> None:
         try:
@@ -318,13 +313,21 @@ def _write(path: str, entry: Entry, data: Data) -> None:
         else:
             with open(descriptor, "wb", closefd=False) as file:
                 copy(data, file)
-        os.fchown(descriptor, entry.uid, entry.gid)
-        os.fchmod(descriptor, entry.mode)
-        for name, value in entry.xattrs:
-            os.setxattr(descriptor, name, value)
-        os.utime(descriptor, (entry.mtime, entry.mtime))
+        _settle(descriptor, entry)
     finally:
         os.close(descriptor)
+
+
+def _settle(place: str | int, entry: Entry) -> None:
+    """Give what was made the owner, mode and time of its entry."""
+    # Of a descriptor there is no link to follow, and the calls refuse to be told so.
+    follow = isinstance(place, int)
+    os.chown(place, entry.uid, entry.gid, follow_symlinks=follow)
+    if entry.type != "link":
+        os.chmod(place, entry.mode)
+    for name, value in entry.xattrs:
+        os.setxattr(place, name, value, follow_symlinks=follow)
+    os.utime(place, (entry.mtime, entry.mtime), follow_symlinks=follow)
 
 
 def _real_folder(path: str) -> bool:
