@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,10 +37,12 @@ def architecture(catalog: Catalog) -> str:
     Raises:
         UsageError: this machine is of another kind and the workspace names none.
     """
-    chosen = catalog.workspace.defaults.architecture or machine.MACHINES.get(platform.machine())
-    if chosen is None:
-        raise UsageError(f"no images for {platform.machine()}", "name one under `defaults: {architecture: …}`")
-    return chosen
+    if chosen := catalog.workspace.defaults.architecture:
+        return chosen
+    here = machine.architecture()
+    if here not in machine.KERNELS:
+        raise UsageError(f"no images for {here}", "name one under `defaults: {architecture: …}`")
+    return here
 
 
 def mirror(catalog: Catalog) -> str | None:

@@ -25,13 +25,13 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from builder.errors import ResolveError, Unsatisfiable
 from builder.model.digest import Digest
 from builder.tools import process
+from builder.tools.machine import KERNELS
 from builder.tools.store import Store
 from dsl.requirements import Wanted
 
 PYPI = "https://pypi.org/simple"
 FILES = "https://files.pythonhosted.org/"
 _PYPI_FILE = re.compile(r"/(packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+)$")
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _GLIBCS = (17, 28, *range(31, 41))
 """The minor versions of glibc for which uv has a platform."""
 _OLDEST_GLIBC = 5
@@ -75,7 +75,7 @@ class Target:
 
     def tags(self) -> list[str]:
         """The tags of wheels that it can use, the best first (PyPA's "Platform compatibility tags")."""
-        machine = _MACHINES[self.architecture]
+        machine = KERNELS[self.architecture]
         oldest = _OLDEST_GLIBC if machine == "x86_64" else 17
         platforms = []
         for minor in range(self.glibc, oldest - 1, -1):
@@ -92,7 +92,7 @@ class Target:
     def platform(self) -> str:
         """What uv calls it."""
         minor = max((known for known in _GLIBCS if known <= self.glibc), default=_GLIBCS[0])
-        return f"{_MACHINES[self.architecture]}-manylinux_2_{minor}"
+        return f"{KERNELS[self.architecture]}-manylinux_2_{minor}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def resolve(
         fitting = [(place, wheel) for wheel in wheels if (place := _best(wheel.filename, good)) is not None]
         if not fitting:
             raise ResolveError(
-                f"{' → '.join(chain)}: no wheel of {name} is for Python {target.minor}, {_MACHINES[target.architecture]} "
+                f"{' → '.join(chain)}: no wheel of {name} is for Python {target.minor}, {KERNELS[target.architecture]} "
                 f"and glibc 2.{target.glibc}",
                 ONLY_WHEELS,
             )
@@ -339,7 +339,7 @@ def about(path: Path, filename: str, target: Target) -> About:
     metadata = email.parser.HeaderParser().parsestr(texts["METADATA"])
     environment = {
         "python_version": target.minor, "python_full_version": target.python, "sys_platform": "linux",
-        "platform_machine": _MACHINES[target.architecture], "platform_system": "Linux", "os_name": "posix",
+        "platform_machine": KERNELS[target.architecture], "platform_system": "Linux", "os_name": "posix",
         "implementation_name": "cpython", "platform_python_implementation": "CPython", "extra": "",
     }  # fmt: skip
     needs = set()

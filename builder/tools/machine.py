@@ -20,15 +20,16 @@ _SWITCHES = (
 """Settings of kernels that refuse user namespaces: name, the value that does, what allows them."""
 
 
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Debian's names of machines, by the kernel's."""
+KERNELS = {"amd64": "x86_64", "arm64": "aarch64"}
+"""The kernel's names of machines, by Debian's."""
 _INTERPRETERS = Path("/proc/sys/fs/binfmt_misc")
 """What the kernel runs other machines' programs by (Linux, admin-guide/binfmt-misc.rst)."""
 
 
 def architecture() -> str:
     """Debian's name of this machine; the kernel's, if Debian has another."""
-    return MACHINES.get(platform.machine(), platform.machine())
+    here = platform.machine()
+    return next((debians for debians, kernels in KERNELS.items() if kernels == here), here)
 
 
 def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS) -> None:
@@ -42,7 +43,7 @@ def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS) -> None
     """
     if wanted in ("all", architecture()):
         return
-    kernels = next((name for name, debians in MACHINES.items() if debians == wanted), wanted)
+    kernels = KERNELS.get(wanted, wanted)
     try:
         said = (interpreters / f"qemu-{kernels}").read_text().splitlines()
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from builder.errors import SandboxError
 from builder.tools import machine
 
-NATIVE = machine.MACHINES.get(platform.machine(), "")
+NATIVE = machine.architecture() if machine.architecture() in machine.KERNELS else ""
 OTHER, KERNELS = ("amd64", "x86_64") if NATIVE == "arm64" else ("arm64", "aarch64")
 REGISTERED = "enabled\ninterpreter /usr/bin/qemu-static\nflags: {}\noffset 0\nmagic 7f454c46\n"
 
