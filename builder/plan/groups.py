@@ -157,7 +157,8 @@ def families() -> dict[str, Family]:
 
 def _worth(name: str, size: int, sources: set[str]) -> int:
     """Bytes that a layer of its own saves: of other definitions, and of the fixes of this unit and of those beside it."""
-    shares = min(size, _shares().get(name, 0))
+    family = families().get(name)
+    shares = min(size, family.shares) if family else 0
     updates = sum(hot_sources().get(source, 0) for source in sources)
     return SHARED_WEIGHT * shares + updates * BIN_BYTES + (size if size >= LARGE_BYTES else 0)
 
@@ -177,14 +178,9 @@ def _units() -> dict[str, str]:
     return {source: name for name, family in families().items() for source in family.sources}
 
 
-@cache
-def _shares() -> dict[str, int]:
-    return {name: family.shares for name, family in families().items()}
-
-
 def clear() -> None:
     """Forget the tables: they are read again from ``TABLE`` and ``FAMILIES``."""
-    for known in (hot_sources, families, _places, _units, _shares):
+    for known in (hot_sources, families, _places, _units):
         known.cache_clear()
 
 
