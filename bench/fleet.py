@@ -173,10 +173,7 @@ def docker_bytes(race_: Race) -> dict[str, Any]:
 def cold(race_: Race) -> dict[str, Any]:
     """Nothing there but packages."""
     images = comparable(loading.load(loading.find(race.ROOT)))
-    targets = [f"{image.component}/{image.name}" for image in images]
-    return race.ours(
-        race_, lambda: race.link_packages(race_.folder, "cold"), lambda: race_.build("cold", *targets, memory=True)
-    )
+    return race.cold_of(race_, *(f"{image.component}/{image.name}" for image in images))
 
 
 def nothing(race_: Race) -> dict[str, Any]:

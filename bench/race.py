@@ -353,8 +353,12 @@ def bootstrap(race_: Race) -> dict[str, Any]:
 
 def cold(race_: Race) -> dict[str, Any]:
     """Nothing there but packages."""
-    component = race_.subject.component
-    return ours(race_, lambda: link_packages(race_.folder, "cold"), lambda: race_.build("cold", component, memory=True))
+    return cold_of(race_, race_.subject.component)
+
+
+def cold_of(race_: Race, *targets: str) -> dict[str, Any]:
+    """The same for some targets."""
+    return ours(race_, lambda: link_packages(race_.folder, "cold"), lambda: race_.build("cold", *targets, memory=True))
 
 
 def nothing(race_: Race) -> dict[str, Any]:
