@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.distribution import Distribution, Site
+from tests.kit.distribution import SECOND, Distribution, Site
 from tests.kit.registry import Registry, registry
 
 
@@ -26,6 +26,15 @@ def distribution(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribut
 def site(distribution: Distribution, tmp_path: Path) -> Site:
     """A site of the test's own, with the component ``app`` built."""
     return Site(tmp_path / "site", distribution, like=distribution.site)
+
+
+@pytest.fixture
+def two(site: Site) -> Site:
+    """A site with two components, built and attested."""
+    site.write({"repos/second/component.yaml": SECOND})
+    site.works("lock", "second")
+    site.works("build", "--all", "--attest")
+    return site
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ import pytest
 import yaml
 from junitparser import JUnitXml
 
-from tests.integration.test_publish import SECOND
 from tests.kit import keys, repositories
-from tests.kit.distribution import Site
+from tests.kit.distribution import SECOND, Site
 from tests.kit.project import IMGBUILD, ROOT, environment
 from tests.kit.registry import Registry
 from tests.kit.repositories import Repository

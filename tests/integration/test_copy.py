@@ -7,20 +7,10 @@ from pathlib import Path
 import pytest
 
 from builder.transports import oci_layout
-from tests.integration.test_publish import SECOND
 from tests.kit.distribution import Site
 from tests.kit.registry import Registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
-
-
-@pytest.fixture
-def two(site: Site) -> Site:
-    """A site with two components, built and attested."""
-    site.write({"repos/second/component.yaml": SECOND})
-    site.works("lock", "second")
-    site.works("build", "--all", "--attest")
-    return site
 
 
 def entries(layout: Path) -> dict[str, tuple[str, dict[str, str]]]:

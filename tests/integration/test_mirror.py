@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_copy import entries
-from tests.integration.test_publish import SECOND
 from tests.kit.distribution import Site
 from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.keys import pair
@@ -19,15 +18,6 @@ from tests.kit.project import imgbuild, running
 from tests.kit.registry import Registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(3)]
-
-
-@pytest.fixture
-def two(site: Site) -> Site:
-    """A site with two components, built and attested."""
-    site.write({"repos/second/component.yaml": SECOND})
-    site.works("lock", "second")
-    site.works("build", "--all", "--attest")
-    return site
 
 
 def raised(site: Site) -> None:

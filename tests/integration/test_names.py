@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_publish import SECOND
-from tests.kit.distribution import Site
+from tests.kit.distribution import SECOND, Site
 from tests.kit.registry import Registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(2)]

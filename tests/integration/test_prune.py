@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from builder.transports import oci_layout
-from tests.integration.test_publish import SECOND
-from tests.kit.distribution import Site
+from tests.kit.distribution import SECOND, Site
 from tests.kit.registry import Registry, registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]

@@ -14,25 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.kit import documents
-from tests.kit.distribution import Site
+from tests.kit.distribution import SECOND, Site
 from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.project import ROOT, Run, running
 from tests.kit.registry import PASSWORD, USER, Registry, registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(7)]
-SECOND = """\
-dsl: 1
-component: second
-summary: another application
-version: "1.2.3"
-images:
-  second:
-    summary: it stands on the same base
-    extends: tiny ^1.0
-    packages: {apt: [app]}
-    users: {app: {uid: 8000}}
-    run: {command: [app], user: app}
-"""
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import pytest
 
 from tests.conftest import SEED
 from tests.integration.test_interrupted import payload
-from tests.integration.test_publish import SECOND
 from tests.kit import keys
-from tests.kit.distribution import Site
+from tests.kit.distribution import SECOND, Site
 from tests.kit.project import running
 from tests.kit.registry import Registry
 

@@ -16,8 +16,7 @@ import pytest
 from builder.formats import lockfile
 from builder.pipeline import locking
 from builder.transports import oci_layout
-from tests.integration.test_publish import SECOND
-from tests.kit.distribution import Site
+from tests.kit.distribution import SECOND, Site
 from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.project import environment, running
 from tests.kit.registry import Registry

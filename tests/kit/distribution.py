@@ -61,6 +61,20 @@ images:
     users: {app: {uid: 8000}}
     run: {command: [app], user: app}
 """
+SECOND = """\
+dsl: 1
+component: second
+summary: another application
+version: "1.2.3"
+images:
+  second:
+    summary: it stands on the same base
+    extends: tiny ^1.0
+    packages: {apt: [app]}
+    users: {app: {uid: 8000}}
+    run: {command: [app], user: app}
+"""
+"""A component beside ``app``."""
 
 
 def root_files() -> dict[str, str | Path]:
