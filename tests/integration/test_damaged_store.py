@@ -15,16 +15,10 @@ from builder import validate
 from tests.integration.test_failures import require_tidy, require_told
 from tests.kit.distribution import Site
 from tests.kit.http_server import Fault, HttpServer
-from tests.kit.project import running
+from tests.kit.project import own, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 PROGRAM = {"usr/bin/app": "#!/bin/sh\n"}
-
-
-def own(path: Path, data: bytes) -> None:
-    """Give a file other bytes; other stores have the same file."""
-    path.unlink()
-    path.write_bytes(data)
 
 
 def flip(path: Path) -> None:

@@ -11,6 +11,7 @@ from builder.formats import oci
 from builder.model.digest import Digest
 from builder.transports import oci_layout
 from tests.kit.distribution import Site
+from tests.kit.project import own
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
 
@@ -98,8 +99,7 @@ def test_a_damaged_package_of_the_store_is_not_taken(site: Site) -> None:
     deb = next((site.mirror / "tiny/pool/stable").glob("app_1_*.deb"))
     kept = site.cache / "imgbuild/blobs/sha256" / Digest.of(deb.read_bytes()).hex
     data = kept.read_bytes()
-    kept.unlink()
-    kept.write_bytes(data[:-1] + b"\x01")
+    own(kept, data[:-1] + b"\x01")
     assert site.works("rebuild", "app").output.startswith("app:1-r1: the same")
 
 

@@ -13,6 +13,7 @@ from builder.formats import sarif
 from tests.integration.test_security import tracker, with_library
 from tests.kit import keys, schemas
 from tests.kit.distribution import Site
+from tests.kit.project import own
 from tests.kit.repositories import made
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(3)]
@@ -79,7 +80,7 @@ def test_images_that_are_damaged(site: Site, tmp_path: Path) -> None:
     assert cases(site.folder / "images.xml") == {"oci:out:app:1-r1": ""}
     layer = site.image().layers[0]
     blob = site.folder / "out/blobs/sha256" / layer.digest.removeprefix("sha256:")
-    blob.write_bytes(blob.read_bytes()[:-1])
+    own(blob, blob.read_bytes()[:-1])
     assert site.run("validate", "oci:out", "--junit", "images.xml").code == 3
     assert layer.digest in cases(site.folder / "images.xml")["oci:out:app:1-r1"]
     assert site.run("verify", "oci:out", "--signed-by", str(key.public), "--junit", "signed.xml").code == 3

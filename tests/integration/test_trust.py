@@ -18,7 +18,7 @@ from builder.transports import oci_layout
 from tests.kit.distribution import Site
 from tests.kit.faulty_proxy import Fault, FaultyProxy
 from tests.kit.keys import PASSWORD, Pair, pair, sealed
-from tests.kit.project import Run, running
+from tests.kit.project import Run, own, running
 from tests.kit.registry import PASSWORD as LOGIN
 from tests.kit.registry import Registry, registry
 
@@ -110,7 +110,7 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     at = next(n for n in range(len(data) // 2, len(data)) if chr(data[n]).isdigit() and chr(data[n]) not in "09")
     data[at] += 1 if chr(data[at]) != "8" else -1
-    path.write_bytes(data)
+    own(path, bytes(data))
 
 
 @pytest.mark.parametrize("place", ["registry", "layout"])
@@ -135,14 +135,11 @@ def test_a_changed_byte_is_refused(attested: Site, plain: Registry, key: Pair, p
     for where, digest in digests.items():
         file = plain.blob(digest) if place == "registry" else attested.folder / "out/blobs" / digest.replace(":", "/")
         before = file.read_bytes()
-        # The store may have it by another name for the same file.
-        file.unlink()
-        file.write_bytes(before)
         flip(file)
         found = verify(attested, name, key, code=3)
         assert any(one["where"].startswith(where) for one in found["faults"]), found["faults"]
         if where != SPDX:
-            file.write_bytes(before)
+            own(file, before)
     result = attested.run("verify", name, "--signed-by", str(key.public))
     assert (result.code, "Traceback" in result.errors) == (3, False)
     assert f"\n  {SPDX}: " in result.output

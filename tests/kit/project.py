@@ -33,6 +33,12 @@ class Run:
         return json.loads(self.output)
 
 
+def own(path: Path, data: bytes) -> None:
+    """Give a file other bytes; other stores may have the same file by a link, and keep theirs."""
+    path.unlink()
+    path.write_bytes(data)
+
+
 def environment(cache: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """What imgbuild is run with: a store of its own."""
     return {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT), **(env or {})}
