@@ -609,6 +609,8 @@ class Defaults(Node, frozen=True, kw_only=True):
 
     architecture: Literal["amd64", "arm64"] | None = None
     """What images are made for; the machine's own if not given."""
+    architectures: tuple[Literal["amd64", "arm64"], ...] = ()
+    """All that images are made for, where that is more than one, in place of `architecture`; the first is the workspace's own."""
     compression: Literal["gzip", "zstd"] = "gzip"
     """How layers are compressed."""
     maintainer: Line | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from builder.cli import output, results
-from builder.cli.options import Common, common, jobs_option, targets
+from builder.cli.options import Common, architecture_option, common, jobs_option, targets
 
 
 @click.command("lock")
@@ -16,12 +16,13 @@ from builder.cli.options import Common, common, jobs_option, targets
 @click.option("--update", is_flag=True, help="Move everything to the newest versions.")
 @click.option("--check", is_flag=True, help="Only say whether locks fit their definitions; needs no network.")
 @click.option("--regroup", is_flag=True, help="Group packages into layers anew.")
+@architecture_option
 @results.junit_option
 @jobs_option
 @common
 def command(
     common: Common, targets: tuple[str, ...], everything: bool, update: bool, check: bool, regroup: bool,
-    junit: Path | None, jobs: int,
+    architectures: tuple[str, ...], junit: Path | None, jobs: int,
 ) -> int:  # fmt: skip
     """Resolve packages and write locks: what is locked is kept, what is missing is added.
 
@@ -35,6 +36,7 @@ def command(
       imgbuild lock debian-13 --update    move those of the base, below all images
       imgbuild lock --all --check         ends with 3 if a lock does not fit
       imgbuild lock --all --check --junit locks.xml
+      imgbuild lock nova --architecture arm64        where packages of arm64 can be configured
     """
     from builder.formats.junit import Case
     from builder.pipeline import locking, selection
@@ -48,7 +50,7 @@ def command(
     catalog = common.catalog()
     selected = selection.select(catalog, targets)
     if check:
-        reasons = locking.check(catalog, selected, edges)
+        reasons = locking.check(catalog, selected, edges, architectures)
         titles = sorted({one.title for one in selected.definitions} | reasons.keys())
         cases = [Case(name, (reasons[name],) if name in reasons else ()) for name in titles]
         results.write_junit(junit, "lock --check", cases)
@@ -59,7 +61,7 @@ def command(
                 click.echo(f"{name}: {reason}", err=True)
             click.echo("the locks fit" if not reasons else "run `imgbuild lock`", err=bool(reasons))
         return 3 if reasons else 0
-    changes = locking.lock(catalog, selected, edges, update=update, regroup=regroup)
+    changes = locking.lock(catalog, selected, edges, update=update, regroup=regroup, architectures=architectures)
     if common.json:
         output.print_json(
             [

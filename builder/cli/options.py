@@ -159,6 +159,19 @@ def reuse_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+def architecture_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--architecture``: for which of those that the workspace's images are made for."""
+    option = click.option(
+        "--architecture",
+        "architectures",
+        multiple=True,
+        type=click.Choice(("amd64", "arm64")),
+        help="Only for this one; may be given several times. The workspace says for which all are made.",
+    )
+    decorated: Callable[..., Any] = option(function)
+    return decorated
+
+
 def _given(ctx: click.Context) -> tuple[Path, tuple[Path, ...]]:
     said = [one.params for one in (ctx.parent, ctx) if one is not None]
     folder = next((one["directory"] for one in reversed(said) if one.get("directory")), os.curdir)

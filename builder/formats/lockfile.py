@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,7 +67,7 @@ def parse(text: str, path: Path) -> LockFile:
         if not isinstance(data, dict) or data.get("lock") != LOCK_VERSION:
             raise ValueError(f"`lock: {LOCK_VERSION}` is expected")
         locks = tuple(_lock(entry) for entry in data["definitions"])
-        return LockFile(locks, _rows(Revision, data.get("revisions", ())))
+        return LockFile(locks, tuple(_revisions(data.get("revisions", ()), LockFile(locks).usual)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise _broken(path, mark.line + 1 if mark else 1, "the lock is not YAML") from None
@@ -77,7 +77,7 @@ def parse(text: str, path: Path) -> LockFile:
 
 def text(locks: LockFile) -> str:
     """The file of some locks."""
-    revisions = "revisions:\n" + _lines(locks.revisions) if locks.revisions else ""
+    revisions = "revisions:\n" + "".join(_revision_lines(locks)) if locks.revisions else ""
     ordered = sorted(locks.locks, key=lambda lock: (lock.name, lock.architecture))
     return with_sections((section(lock) for lock in ordered), revisions)
 
@@ -102,6 +102,21 @@ def section(lock: Lock) -> str:
         if rows:
             parts.append(f"  {name}:\n" + _lines(rows, "  "))
     return "".join(parts)
+
+
+def _revisions(rows: Any, usual: str) -> Iterator[Revision]:
+    short = len(fields(Revision)) - 1
+    for row in rows:
+        (found,) = _rows(Revision, [(*row, usual) if len(row) == short else row])
+        yield found
+
+
+def _revision_lines(locks: LockFile) -> Iterator[str]:
+    usual = locks.usual
+    for row in sorted(locks.revisions, key=attrgetter("image", "architecture")):
+        values = astuple(row)
+        said = values if row.architecture not in ("", usual) else values[:-1]
+        yield f"- {json.dumps(said, ensure_ascii=False)}\n"
 
 
 def _lines(rows: tuple[Any, ...], indent: str = "") -> str:

@@ -241,12 +241,21 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Revision:
-    """Which revision of a version an image is at, and the content that it means."""
+    """Which revision of a version an image is at, and the content that it means.
+
+    Attributes:
+        architecture: of that content, Debian's name of it; empty where only one is known.
+    """
 
     image: str
     version: str
     revision: int
     content_key: CacheKey
+    architecture: str = ""
+
+    def means(self, image: str, architecture: str) -> bool:
+        """Whether it speaks of an image for an architecture."""
+        return self.image == image and self.architecture in ("", architecture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,3 +268,12 @@ class LockFile:
     def get(self, name: str, architecture: str) -> Lock | None:
         """The lock of a definition, if there is one."""
         return next((x for x in self.locks if (x.name, x.architecture) == (name, architecture)), None)
+
+    @property
+    def usual(self) -> str:
+        """The architecture that rows of revisions do not say: the first there is. So nothing is said where it is the only one."""
+        return min((lock.architecture for lock in self.locks), default="")
+
+    def revision(self, image: str, architecture: str) -> Revision | None:
+        """The revision of an image that holds for an architecture, if there is one."""
+        return next((x for x in self.revisions if x.means(image, architecture)), None)

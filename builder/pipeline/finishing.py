@@ -145,10 +145,10 @@ class _Committed:
 
     def before(self, image: Definition, now: ImagePlan) -> _Past | None:
         """How an image is by what is committed; None if it is the same there, or that is not known."""
-        revision = next((one for one in self._file(image.lock_path).revisions if one.image == image.name), None)
+        architecture = packages.architecture(self._catalog)
+        revision = self._file(image.lock_path).revision(image.name, architecture)
         if revision is None or (revision.version, revision.revision) == (now.version, now.revision):
             return None
-        architecture = packages.architecture(self._catalog)
         locks = locking.read(image.chain(), architecture)
         for part in (part for part in image.chain() if not part.foreign):
             upstream = lockfile.read(part.upstream_lock_path) if part.upstream_lock_path else LockFile()

@@ -101,10 +101,11 @@ def revisions(catalog: Catalog, images: Iterable[Definition]) -> dict[str, Revis
     """The revisions that locks give to images, by key."""
     files: dict[Path, LockFile] = {}
     found: dict[str, Revision] = {}
+    architecture = packages.architecture(catalog)
     for image in images:
         if image.lock_path not in files:
             files[image.lock_path] = lockfile.read(image.lock_path)
-        known = next((x for x in files[image.lock_path].revisions if x.image == image.name), None)
+        known = files[image.lock_path].revision(image.name, architecture)
         if known:
             found[image.key] = known
     return found
@@ -131,8 +132,23 @@ def misrevised(plans: Mapping[str, ImagePlan], known: Mapping[str, Revision]) ->
     return reasons
 
 
-def check(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, str]:
-    """Names of definitions whose locks do not fit them, and why."""
+def check(
+    catalog: Catalog, selection: Selection, edges: Edges, architectures: Iterable[str] = ()
+) -> dict[str, str]:  # fmt: skip
+    """Names of definitions whose locks do not fit them, and why.
+
+    Args:
+        architectures: for which; none for all that the workspace's images are made for.
+    """
+    found: dict[str, str] = {}
+    for architecture in tuple(architectures) or packages.architectures(catalog):
+        meant = packages.at(catalog, architecture)
+        of = "" if packages.is_own(meant) else f" for {architecture}"
+        found |= {title + of: reason for title, reason in _unfit(meant, selection, edges).items()}
+    return found
+
+
+def _unfit(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, str]:
     architecture = packages.architecture(catalog)
     locks = read(selection.definitions, architecture)
     reasons = stale(catalog, selection.definitions, locks, architecture)
@@ -147,32 +163,75 @@ def lock(
     catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False,
     only: frozenset[str] = frozenset(), write: bool = True, holds: tuple[Hold, ...] | None = None,
     start: Locks | None = None, beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None = None,
-    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None = None,
+    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None = None, architectures: Iterable[str] = (),
 ) -> tuple[LockChange, ...]:  # fmt: skip
     """Lock what is selected, bottom-up, and write the lock files.
 
     What is locked and fits is left alone; so locking a component never moves what it stands on.
 
     Args:
+        architectures: for which; none for all that the workspace's images are made for.
         update: move the definitions that were asked for to the newest versions.
         regroup: group their packages into layers anew.
         only: source packages of theirs that move, and nothing else but what these need.
         write: whether lock files are written; without it this is a trial.
         holds: what does not move; those of the workspace if none are given.
-        start: locks that some definitions begin with in place of their own, by key.
+        start: locks that some definitions begin with in place of their own, by key; of their own architecture.
         beside: the texts of other files that are written with the lock files, all of them or none.
         ready: sees to it that the images, whose plans it is given by their keys, can be built by the new locks, before these
-            are written.
+            are written. It is asked for the architecture that the catalog means.
 
     Raises:
         StaleLock: a lock from elsewhere, which is never written, does not fit.
         Unsatisfiable: there is no answer that leaves what lies below alone.
     """
+    holds = decisions.holds_in_force(catalog) if holds is None else holds
+    rounds = []
+    for architecture in tuple(architectures) or packages.architectures(catalog):
+        meant = architecture == packages.architecture(catalog)
+        rounds.append(
+            _locked_for(
+                packages.at(catalog, architecture), selection, edges, update=update, regroup=regroup, only=only,
+                holds=holds, start=(start or {}) if meant else {}, ready=ready if meant else None,
+            )
+        )  # fmt: skip
+    changes = tuple(change for one in rounds for change in one.changes)
+    if not write:
+        return changes
+    _write(catalog, selection, rounds, edges, beside)
+    for problem in (
+        *reviewing.unraised(selection.definitions),
+        *dict.fromkeys(problem for one in rounds for problem in _new_sudo(selection, one.old, one.locks)),
+    ):
+        edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
+    return changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What locking for one architecture came to.
+
+    Attributes:
+        catalog: that means it.
+        old, locks: before and after.
+    """
+
+    catalog: Catalog
+    old: Locks
+    locks: Locks
+    changes: tuple[LockChange, ...]
+    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None
+
+
+def _locked_for(
+    catalog: Catalog, selection: Selection, edges: Edges, *, update: bool, regroup: bool, only: frozenset[str],
+    holds: tuple[Hold, ...], start: Locks, ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None,
+) -> _Round:  # fmt: skip
+    """Lock what is selected for the architecture that the catalog means."""
     architecture = packages.architecture(catalog)
     old = read(selection.definitions, architecture)
     indexes = _Indexes(catalog, edges, old)
-    holds = decisions.holds_in_force(catalog) if holds is None else holds
-    start = start or {}
+    of = "" if packages.is_own(catalog) else f" for {architecture}"
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
@@ -187,7 +246,7 @@ def lock(
                 "it comes from elsewhere and is never written: use another commit of it, or change it by an overlay",
             )
         else:
-            edges.reporter.step(f"locking {definition.title}")
+            edges.reporter.step(f"locking {definition.title}{of}")
             apt = indexes.of(definition)
             made = _locked(
                 catalog, definition, start.get(definition.key, before), locks, apt, edges, update=update and moving,
@@ -200,13 +259,8 @@ def lock(
         locks[definition.key] = made
         had: tuple[Artifact, ...] = (*before.packages, *before.wheels) if before else ()
         difference = locking.difference(had, (*made.packages, *made.wheels))
-        changes.append(LockChange(definition.title, definition.lock_path, made, difference))
-    if not write:
-        return tuple(changes)
-    _write(catalog, selection, old, locks, edges, beside, ready)
-    for problem in (*reviewing.unraised(selection.definitions), *_new_sudo(selection, old, locks)):
-        edges.reporter.warn(f"{problem.message}\n  hint: {problem.hint}")
-    return tuple(changes)
+        changes.append(LockChange(definition.title + of, definition.lock_path, made, difference))
+    return _Round(catalog, old, locks, tuple(changes), ready)
 
 
 def _tell_held(definition: Definition, made: Lock, holds: tuple[Hold, ...], edges: Edges) -> None:
@@ -360,9 +414,8 @@ def _above(catalog: Catalog, definition: Definition) -> tuple[Lock, ...]:
 
 
 def _write(
-    catalog: Catalog, selection: Selection, old: Locks, locks: Locks, edges: Edges,
+    catalog: Catalog, selection: Selection, rounds: Iterable[_Round], edges: Edges,
     beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None,
-    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None,
 ) -> None:  # fmt: skip
     files: dict[Path, LockFile] = {}
 
@@ -371,32 +424,39 @@ def _write(
             files[path] = lockfile.read(path)
         return files[path]
 
-    for definition in selection.definitions:
-        lock_ = locks[definition.key]
-        if lock_ != old.get(definition.key):
-            path = definition.lock_path
-            others = tuple(x for x in file(path).locks if (x.name, x.architecture) != (lock_.name, lock_.architecture))
-            files[path] = replace(files[path], locks=(*others, lock_))
-    plans = drafts(catalog, (image for image in selection.images if not image.foreign), locks, edges)
-    if ready:
-        ready(locks, plans)
-    for image in selection.images:
-        if image.foreign:
-            continue
+    images = [image for image in selection.images if not image.foreign]
+    plans: list[dict[str, ImagePlan]] = []
+    for one in rounds:
+        for definition in selection.definitions:
+            lock_ = one.locks[definition.key]
+            if lock_ != one.old.get(definition.key):
+                path = definition.lock_path
+                others = (x for x in file(path).locks if (x.name, x.architecture) != (lock_.name, lock_.architecture))
+                files[path] = replace(files[path], locks=(*others, lock_))
+        plans.append(drafts(one.catalog, images, one.locks, edges))
+        if one.ready:
+            one.ready(one.locks, plans[-1])
+    for image in images:
         known = file(image.lock_path)
-        plan = plans[image.key]
-        goes_on = any((x.image, x.version) == (image.name, plan.version) for x in known.revisions)
-        revision = planner.revise(known.revisions, plan, 0 if goes_on else _used(image, plan.version))
-        others_ = tuple(x for x in known.revisions if x.image != image.name)
-        files[image.lock_path] = replace(known, revisions=(*others_, revision))
+        rows = [
+            planner.revise(known.revisions, plan, _used(image, plan, known)) for plan in (x[image.key] for x in plans)
+        ]
+        files[image.lock_path] = replace(known, revisions=planner.revised(known.revisions, rows))
     texts = {path: lockfile.text(changed) for path, changed in files.items()}
     decisions.write(catalog.root, {**texts, **(beside(files) if beside else {})}, _UNWRITTEN)
 
 
-def _used(image: Definition, version: str) -> int:
-    """The highest revision that a version of an image ever had, by what was committed."""
+def _used(image: Definition, plan: ImagePlan, now: LockFile) -> int:
+    """The highest revision that a version of an image ever had, by what was committed; 0 where it goes on."""
+    if any(x.means(image.name, plan.architecture) and x.version == plan.version for x in now.revisions):
+        return 0
     changes = git.history(image.lock_path.parent, [image.lock_path.name]) or ()
-    row = re.compile(rf"^- \[{re.escape(json.dumps(image.name))}, {re.escape(json.dumps(version))}, ([0-9]+),", re.M)
+    image_, version, architecture = (
+        re.escape(json.dumps(x)) for x in (image.name, plan.version, plan.architecture)
+    )  # fmt: skip
+    # The first architecture of a file is not said in it.
+    end = f"(?:, {architecture})?" if plan.architecture == now.usual else f", {architecture}"
+    row = re.compile(rf"^- \[{image_}, {version}, ([0-9]+), [^,]*{end}\]$", re.M)
     texts = git.texts(image.lock_path.parent, (change.blob for change in changes if change.blob))
     return max((int(number) for _, text in texts for number in row.findall(text)), default=0)
 

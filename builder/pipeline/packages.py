@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -37,12 +37,38 @@ def architecture(catalog: Catalog) -> str:
     Raises:
         UsageError: this machine is of another kind and the workspace names none.
     """
-    if chosen := catalog.workspace.defaults.architecture:
+    defaults = catalog.workspace.defaults
+    if chosen := defaults.architecture or next(iter(defaults.architectures), None):
         return chosen
     here = machine.architecture()
     if here not in machine.KERNELS:
         raise UsageError(f"no images for {here}", "name one under `defaults: {architecture: …}`")
     return here
+
+
+def architectures(catalog: Catalog) -> tuple[str, ...]:
+    """All that images are made for, the workspace's own first: that of which the record tells.
+
+    Raises:
+        UsageError: this machine is of another kind and the workspace names none.
+    """
+    named = catalog.workspace.defaults.architectures
+    own = architecture(catalog)
+    return tuple(dict.fromkeys((*named, own) if own in named else (own, *named)))
+
+
+def at(catalog: Catalog, wanted: str) -> Catalog:
+    """The same definitions, of which one architecture is meant: a workspace's own first, by which it is known."""
+    defaults = catalog.workspace.defaults
+    named: Any = tuple(dict.fromkeys((*architectures(catalog), wanted)))
+    chosen: Any = wanted
+    meant = msgspec.structs.replace(defaults, architecture=chosen, architectures=named)
+    return dataclasses.replace(catalog, workspace=msgspec.structs.replace(catalog.workspace, defaults=meant))
+
+
+def is_own(catalog: Catalog) -> bool:
+    """Whether the architecture that is meant is the workspace's own."""
+    return architecture(catalog) == architectures(catalog)[0]
 
 
 def mirror(catalog: Catalog) -> str | None:

@@ -429,7 +429,7 @@ class _History:
         self.broken: list[str] = []
         self.partly = 0
         self._catalog = catalog
-        self._architecture = packages.architecture(catalog)
+        self._architecture = packages.architectures(catalog)[0]
         self._components = {os.path.realpath(one.lock_path): one.name for one in catalog.components}
         self._upstream = {os.path.realpath(x.upstream_lock_path) for x in catalog.components if x.upstream_lock_path}
         # By digest: what it stands on, and what it holds; what is equal is there once.
@@ -463,6 +463,9 @@ class _History:
             if there is None or not component:
                 continue
             for row in there.file.revisions:
+                # Of several architectures the record knows the workspace's own.
+                if row.architecture != self._architecture and there.file.revision(row.image, self._architecture):
+                    continue
                 if seen.get((component, row.image)) == row:
                     continue
                 seen[component, row.image] = row

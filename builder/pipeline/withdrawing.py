@@ -115,7 +115,7 @@ def withdraw(
     image, version, number = _meant(catalog, reference)
     release = f"{image.name}:{versions.tag(version, number)}"
     architecture = packages.architecture(catalog)
-    bad, good, before = _files(image, version, number)
+    bad, good, before = _files(image, version, number, architecture)
     way = _way(image, bad, good, architecture)
     start, left = _start(catalog, way, architecture)
     told = Withdrawn(release, f"{image.name}:{versions.tag(before.version, before.revision)}", left=left)
@@ -145,7 +145,7 @@ def withdraw(
         known = locking.revisions(catalog, chosen.images)
         for one in chosen.images:
             file = files.get(one.lock_path, LockFile())
-            new = next((x for x in file.revisions if x.image == one.name), None)
+            new = file.revision(one.name, architecture)
             if new and one.key in known and known[one.key] != new:
                 withdrawals.append(_withdrawal(known[one.key], new, why, author, now))
         path = catalog.root / decisions.WITHDRAWN
@@ -194,12 +194,12 @@ def _past(path: Path) -> Iterator[LockFile]:
             continue
 
 
-def _files(image: Definition, version: str, number: int) -> tuple[LockFile, LockFile, Revision]:
+def _files(image: Definition, version: str, number: int, architecture: str) -> tuple[LockFile, LockFile, Revision]:
     """The lock file of a release, that of the one before, and which that is."""
     bad: LockFile | None = None
     known: dict[str, None] = {}
     for file in _past(image.lock_path):
-        mine = next((x for x in file.revisions if x.image == image.name), None)
+        mine = file.revision(image.name, architecture)
         if mine is None:
             continue
         known[versions.tag(mine.version, mine.revision)] = None

@@ -319,15 +319,35 @@ def version(component: CatalogComponent, chain: Sequence[Locked]) -> str:
 def revise(old: tuple[Revision, ...], plan: ImagePlan, used: int = 0) -> Revision:
     """The revision that this content means: the one it has, the next one, or the first of a new version.
 
+    An architecture that joins a version joins its revision: what that means for the others stays.
+
     Args:
-        used: the highest one that this version ever had, if it comes back: none gets a second meaning.
+        old: of all architectures.
+        used: the highest one that this version ever had for this architecture, if it comes back: none gets a second
+            meaning.
     """
-    known = next((x for x in old if x.image == plan.image), None)
-    if known is None or known.version != plan.version:
-        return Revision(plan.image, plan.version, used + 1, plan.content_key)
-    if known.content_key == plan.content_key:
-        return known
-    return Revision(plan.image, plan.version, known.revision + 1, plan.content_key)
+    here = [x for x in old if (x.image, x.version) == (plan.image, plan.version)]
+    known = next((x for x in here if x.means(plan.image, plan.architecture)), None)
+    last = max((x.revision for x in here), default=0)
+    if known is not None:
+        revision = last + (known.content_key != plan.content_key)
+    else:
+        revision = last if here and not used else max(last, used) + 1
+    return Revision(plan.image, plan.version, revision, plan.content_key, plan.architecture)
+
+
+def revised(old: Iterable[Revision], new: Iterable[Revision]) -> tuple[Revision, ...]:
+    """Rows with those of one image that are new; all architectures of its version are at one revision.
+
+    Args:
+        new: one for each architecture that was planned.
+    """
+    made = tuple(new)
+    rows = {(x.image, x.architecture): x for x in (*old, *made)}
+    last: dict[tuple[str, str], int] = {}
+    for x in made:
+        last[x.image, x.version] = max(x.revision, last.get((x.image, x.version), 0))
+    return tuple(replace(x, revision=last.get((x.image, x.version), x.revision)) for x in rows.values())
 
 
 def _state(

@@ -129,7 +129,7 @@ def lock_file() -> LockFile:
     )  # fmt: skip
     from builder.model.digest import CacheKey
 
-    return LockFile((lock,), (Revision("web", "1.0", 3, CacheKey.of("x", 1)),))
+    return LockFile((lock,), (Revision("web", "1.0", 3, CacheKey.of("x", 1), "amd64"),))
 
 
 def test_a_lock_reads_back(tmp_path: Path) -> None:

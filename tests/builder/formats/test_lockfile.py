@@ -24,13 +24,42 @@ def _file() -> LockFile:
         "base", "amd64", 1, "f" * 32, Digest.of(b"below"), (), (_package("a"), _package("b")),
         (LockedUser("nova", 42436, 42436, "/var/lib/nova", "/usr/sbin/nologin", "ö, \"quoted\": yes"),), (), Grouping(4, ("a",)),
     )  # fmt: skip
-    return LockFile((lock,), (Revision("nova-api", "31.0.0", 3, CacheKey("e" * 64)),))
+    return LockFile((lock,), (Revision("nova-api", "31.0.0", 3, CacheKey("e" * 64), "amd64"),))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "lock.yaml"
     path.write_text(lockfile.text(_file()))
     assert lockfile.read(path) == _file()
+
+
+def test_a_file_of_one_architecture_does_not_say_it_with_revisions() -> None:
+    assert '- ["nova-api", "31.0.0", 3, "' + "e" * 64 + '"]\n' in lockfile.text(_file())
+
+
+def test_a_revision_of_a_second_architecture_says_it() -> None:
+    both = _with_arm64(_file())
+    text = lockfile.text(both)
+    assert lockfile.text(_file()).splitlines()[2:4] == text.splitlines()[2:4]
+    assert '- ["nova-api", "31.0.0", 3, "' + "d" * 64 + '", "arm64"]\n' in text
+    assert lockfile.parse(text, Path("lock.yaml")) == both
+    assert both.revision("nova-api", "arm64") == both.revisions[1]
+
+
+def test_the_first_architecture_may_come_later() -> None:
+    both = _with_arm64(_file())
+    alone = LockFile(both.locks[1:], both.revisions[1:])
+    assert '"]\n' in lockfile.text(alone)
+    assert "arm64\"]" not in lockfile.text(alone)
+    kept = lockfile.parse(lockfile.text(alone), Path("lock.yaml"))
+    assert kept.revisions == alone.revisions
+    again = LockFile((*kept.locks, *_file().locks), (*kept.revisions, *_file().revisions))
+    assert lockfile.text(again) == lockfile.text(both)
+
+
+def _with_arm64(file: LockFile) -> LockFile:
+    row = Revision("nova-api", "31.0.0", 3, CacheKey("d" * 64), "arm64")
+    return LockFile((*file.locks, replace(file.locks[0], architecture="arm64")), (*file.revisions, row))
 
 
 def test_a_moved_package_changes_one_line() -> None:
