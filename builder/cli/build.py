@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import output
-from builder.cli.options import Common, common, jobs_option, reuse_option, targets
+from builder.cli.options import Common, architecture_option, common, jobs_option, reuse_option, targets
 from dsl.errors import DefinitionError, ImgbuildError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--attest/--no-attest", default=None,
               help="Keep beside each image, in the layout, its bills of materials and how it was built; the workspace says"
               " whether to do so by default.")  # fmt: skip
+@architecture_option
 @reuse_option
 @jobs_option
 @common
@@ -35,6 +36,7 @@ def command(
     locked: bool,
     destinations: tuple[str, ...],
     attest: bool | None,
+    architectures: tuple[str, ...],
     reuse: str,
     jobs: int,
 ) -> int:
@@ -47,6 +49,7 @@ def command(
       imgbuild build --all --locked           in a pipeline
       docker run $(imgbuild build memcached -q --to docker:)
       imgbuild build nova --to aci:out/       for rkt; the workspace says by which name they are found
+      imgbuild build nova --architecture arm64   of all that the workspace's images are made for
       imgbuild build web --to rootfs:web      a root for systemd-nspawn
 
     With -q it prints the names of images that were built, and nothing else.
@@ -57,7 +60,11 @@ def command(
     if not targets and not everything:
         raise click.UsageError("name a target, or --all")
     edges = Edges(common.store(), common.reporter(), jobs)
-    built = building.build(common.catalog(), targets, destinations, edges, locked=locked, attest=attest, reuse=reuse)
+    built = building.build(
+        common.catalog(), targets, destinations, edges, locked=locked, attest=attest, reuse=reuse,
+        architectures=architectures,
+    )  # fmt: skip
+    several = len({image.architecture for image in built}) > 1
     if common.json:
         found = [image.data() | (output.error_data(image.error) if image.error else {}) for image in built]
         output.print_json({"images": found})
@@ -68,13 +75,12 @@ def command(
             if image.error and image.log:
                 click.echo(f"{image.image}: {image.status}, see {image.log}", err=True)
         if common.verbosity < 0:
-            for image in built:
-                if image.digest:
-                    print(f"{image.image}:{image.tag}")
+            for name in dict.fromkeys(f"{image.image}:{image.tag}" for image in built if image.digest):
+                print(name)
             return _code(built)
         rows = [
             (
-                f"{image.image}:{image.tag}".rstrip(":"),
+                f"{image.image}:{image.tag}".rstrip(":") + (f" {image.architecture}" if several else ""),
                 image.status,
                 f"{image.made} made, {image.reused} reused" if image.digest else _because(image),
                 output.size(image.size) if image.digest else "",

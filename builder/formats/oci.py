@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from builder.errors import ImageError
@@ -70,6 +70,26 @@ def manifest(config_bytes: bytes, layers: Sequence[Layer]) -> bytes:
             "layers": [descriptor(layer) for layer in layers],
         }
     )
+
+
+def index(images: Iterable[Mapping[str, Any]]) -> bytes:
+    """The index of a release's images, one for each architecture (image-spec, image-index.md).
+
+    Args:
+        images: their descriptors, with platforms; what a layout notes of them is left out.
+    """
+    told = [{key: one[key] for key in ("mediaType", "digest", "size", "platform")} for one in images]
+    told.sort(key=lambda one: str(one["platform"]["architecture"]))
+    return dump({"schemaVersion": 2, "mediaType": INDEX, "manifests": told})
+
+
+def platform(config_bytes: bytes) -> dict[str, str]:
+    """What a config says that an image is for; nothing if it cannot be read."""
+    try:
+        said = parse(config_bytes)
+        return {"architecture": str(said["architecture"]), "os": str(said["os"])}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def artifact(

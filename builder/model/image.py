@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -72,6 +72,22 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredIndex:
+    """An index that names the images of a release, one for each architecture, as it lies somewhere.
+
+    Attributes:
+        document: its bytes.
+        notes: as of an image.
+        images: reads them all, in its order.
+    """
+
+    digest: Digest
+    document: bytes
+    notes: Mapping[str, str]
+    images: Callable[[], tuple[StoredImage, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImage:
     """An image as it lies somewhere, read but not checked.
 
@@ -82,6 +98,7 @@ class StoredImage:
         kept: the manifest is the place's own. Engines and docker archives keep none: it is made from what they keep,
             without annotations and with layers as plain tars.
         notes: annotations of its entry in a layout's index; those that are digests name blobs beside it.
+        index: that names it, where a release has images for several architectures.
     """
 
     name: str
@@ -91,6 +108,24 @@ class StoredImage:
     digest: Digest | None = None
     kept: bool = True
     notes: Mapping[str, str] = field(default_factory=dict, compare=False)
+    index: StoredIndex | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def named(self) -> Digest | None:
+        """The digest that the place's name for it leads to: its index's, if there is one."""
+        return self.index.digest if self.index else self.digest
+
+    def whole(self) -> StoredImage | None:
+        """The index that names it, in an image's place: what vouches for that lies beside it in the same way."""
+        index = self.index
+        return (
+            StoredImage(self.name, index.document, b"", self.blobs, index.digest, notes=index.notes) if index else None
+        )
+
+    def every(self) -> tuple[StoredImage, ...]:
+        """The images of a release for all architectures, this one first."""
+        more = self.index.images() if self.index else ()
+        return (self, *(one for one in more if one.digest != self.digest))
 
     def beside(self, note: str) -> bytes | None:
         """What lies beside the image under a name: its lock, its provenance."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from builder.pipeline.locking import Locks
 from builder.plan import planner
 from builder.registry import address
 from builder.registry.address import Home
+from builder.tools import machine
 from builder.transports import oci_layout
 from builder.transports.aci import NOBODY, Site
 from builder.transports.oci_layout import LayoutBlobs
@@ -45,6 +46,7 @@ class Built:
         because: of a failed or skipped one.
         log: the file that tells of its layers, and what the scripts of its packages said.
         release: what the record is told; None for a ``-dev`` build, and for one that was made here before.
+        architecture: what it was made for.
     """
 
     image: str
@@ -59,12 +61,14 @@ class Built:
     error: ImgbuildError | None = None
     log: Path | None = None
     release: Release | None = None
+    architecture: str = ""
 
     def data(self) -> dict[str, Any]:
         """For machines."""
         return {
             "image": self.image,
             "tag": self.tag,
+            "architecture": self.architecture,
             "status": self.status,
             "digest": self.digest,
             "layers_made": self.made,
@@ -96,11 +100,14 @@ def build(
     reuse: str = "",
     remember: bool | None = None,
     known: Mapping[CacheKey, BuiltLayer] | None = None,
+    architectures: Iterable[str] = (),
 ) -> tuple[Built, ...]:
     """Make the images of some targets and write them to each destination; a failed one does not end the others.
 
     Args:
         targets: none for everything.
+        architectures: for which; none for all that the workspace's images are made for. What takes one image of a name, an
+            engine or an archive, gets this machine's.
         locked: refuse a lock that cannot be used, instead of locking anew or building a ``-dev`` image.
         attest: keep bills of materials and provenance beside each image, in layouts; None is as the workspace says.
         reuse: a registry that has layers of releases, ``HOST[:PORT][/PREFIX]``; empty for the workspace's, if any.
@@ -110,6 +117,33 @@ def build(
     Raises:
         ImgbuildError: nothing could be begun.
     """
+    names = tuple(targets)
+    every = tuple(architectures) or packages.architectures(catalog)
+    asked = {one: ways for one in every if (ways := _fitting(destinations, one, every))}
+    built: dict[str, tuple[Built, ...]] = {}
+    # What this machine may refuse comes first, before any work is done.
+    for one in sorted(asked, key=machine.runs):
+        found = _build(
+            packages.at(catalog, one), names, asked[one], edges, locked=locked, attest=attest, reuse=reuse,
+            remember=remember, known=known,
+        )  # fmt: skip
+        built[one] = tuple(replace(image, architecture=one) for image in found)
+    return tuple(image for one in asked for image in built[one])
+
+
+def _fitting(destinations: tuple[str, ...], architecture: str, every: Sequence[str]) -> tuple[str, ...]:
+    """The destinations that take the images of one of several architectures."""
+    here = machine.architecture()
+    if architecture == (here if here in every else every[0]):
+        return destinations
+    return tuple(one for one in destinations if one.partition(":")[0] in ("oci", "aci"))
+
+
+def _build(
+    catalog: Catalog, targets: tuple[str, ...], destinations: tuple[str, ...], edges: Edges, *, locked: bool,
+    attest: bool | None, reuse: str, remember: bool | None, known: Mapping[CacheKey, BuiltLayer] | None,
+) -> tuple[Built, ...]:  # fmt: skip
+    """Make images for the architecture that the catalog means."""
     started = time.monotonic()
     ways = tuple(transports.parse_target(destination, offered(catalog)) for destination in destinations)
     locked = locked or catalog.workspace.locked
@@ -141,7 +175,9 @@ def build(
     if remember:
         remembering.layers(((job.image, job.plan, job.locks) for job in jobs if job.plan.revision), made)
     layouts = [str(way) for way in ways if way.kind == "oci"]
-    recording.add(catalog, [one.release for one in built if one.release], layouts, edges)
+    # The record knows a release by the workspace's own architecture.
+    told = [one.release for one in built if one.release] if packages.is_own(catalog) else []
+    recording.add(catalog, told, layouts, edges)
     return (*built, *failed)
 
 

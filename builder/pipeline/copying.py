@@ -110,21 +110,31 @@ def _newest(source: str, called: Names, edges: Edges) -> Iterator[StoredImage]:
 def write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) -> Iterator[Copied]:
     """Write images to a place that is no registry."""
     for stored in found:
-        image = transports.parsed(stored)
-        named = called(stored, image, edges)
-        if way.kind == "oci" and named.seals:
-            named = replace(named, seals=_with_others(named.seals, Path(way.path), named.reference, image.digest))
-        transports.write(image, way, named, edges.store, edges.reporter)
-        yield Copied(stored.name, str(way.of(named.image)), image.digest if stored.kept else "")
+        # What takes one image of a name gets this machine's.
+        every = stored.every() if way.kind == "oci" else (stored,)
+        for one in every:
+            image = transports.parsed(one)
+            named = called(one, image, edges)
+            if way.kind == "oci" and named.seals:
+                named = replace(named, seals=_with_others(named.seals, Path(way.path), named.reference, image.digest))
+            transports.write(image, way, named, edges.store, edges.reporter)
+        whole = stored.whole()
+        if whole and whole.digest and way.kind == "oci" and (seals := _seals(_evidence(whole, edges))):
+            seals = _with_others(seals, Path(way.path), named.reference, whole.digest)
+            oci_layout.keep(Path(way.path), named.reference, whole.digest, seals)
+        yield Copied(stored.name, str(way.of(named.image)), (stored.named or image.digest) if stored.kept else "")
 
 
 def called(stored: StoredImage, image: Image, edges: Edges) -> Named:
     """What an image is called where it is written, with all that lies beside it."""
     reference = _reference(stored, image)
-    beside = _evidence(stored, edges)
-    seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
-    kept = {kind: given for kind, given in seals.items() if given}
+    kept = _seals(_evidence(stored, edges))
     return Named(naming.split(reference)[0], reference, published.notes(stored.notes), dict(_beside(stored)), kept)
+
+
+def _seals(beside: Evidence) -> Mapping[str, tuple[Seal, ...]]:
+    seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
+    return {kind: given for kind, given in seals.items() if given}
 
 
 def _with_others(
@@ -134,9 +144,11 @@ def _with_others(
     if not (folder / "index.json").exists():
         return seals
     there = oci_layout.at(folder)
-    if not any((entry.name, entry.digest) == (reference, digest) for entry in there.entries):
+    named = (one for entry in there.entries for one in (*entry.every, *((entry.index,) if entry.index else ())))
+    found = next((one for one in named if (one.name, one.digest) == (reference, digest)), None)
+    if found is None:
         return seals
-    known = evidence.of_layout(there.read(reference))
+    known = evidence.of_layout(there.stored(found))
     others = {cosign.SIGNATURES: known.signatures, cosign.ATTESTATIONS: known.attestations}
     return {
         kind: (*given, *(one for one in others[kind] if one.entry not in {own.entry for own in given}))

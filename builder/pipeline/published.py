@@ -14,7 +14,7 @@ from builder.pipeline.edges import Edges
 from builder.registry import address
 from builder.transports import REGISTRY
 from builder.transports.evidence import ARTIFACTS
-from builder.transports.oci_layout import SEALED
+from builder.transports.oci_layout import RELEASE, SEALED
 from dsl.catalog import Catalog
 from dsl.naming import Names
 
@@ -29,7 +29,7 @@ _LATEST = "latest"
 
 def notes(told: Mapping[str, str]) -> dict[str, str]:
     """What a layout or a registry says of an image by itself: neither what lies beside it, nor when it was published."""
-    beside = (*ARTIFACTS, *SEALED.values(), TIME)
+    beside = (*ARTIFACTS, *SEALED.values(), TIME, RELEASE)
     return {key: value for key, value in told.items() if key.startswith("org.imgbuild.") and key not in beside}
 
 

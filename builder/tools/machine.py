@@ -32,6 +32,15 @@ def architecture() -> str:
     return next((debians for debians, kernels in KERNELS.items() if kernels == here), here)
 
 
+def runs(wanted: str) -> bool:
+    """Whether programs made for an architecture run here."""
+    try:
+        require_programs_of(wanted)
+    except SandboxError:
+        return False
+    return True
+
+
 def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS) -> None:
     """See to it that programs made for an architecture run here: scripts call them, and byte code is made by one.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from builder.errors import ImageError, UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
-from builder.model.image import Blobs, Image, StoredImage
+from builder.model.image import Blobs, Image, StoredImage, StoredIndex
 from builder.tools import files, machine
 from builder.transports import blobs as blobs_
 from builder.transports import naming
@@ -29,6 +29,10 @@ VEX = "org.imgbuild.vex"
 """The same of what registries alone have: it changes with time."""
 SEALED = {cosign.SIGNATURES: "org.imgbuild.signatures", cosign.ATTESTATIONS: "org.imgbuild.attestations"}
 """Annotations that name manifests of signatures, as cosign keeps them in registries under tags."""
+RELEASE = "org.imgbuild.release"
+"""The annotation of an image in a layout's index that goes by the name of an index there."""
+OF_RELEASE = tuple(f"org.imgbuild.{one}" for one in ("component", "image", "version", "revision"))
+"""What is noted of a whole release."""
 _DEPTH = 4
 
 
@@ -46,11 +50,20 @@ class Entry:
     Attributes:
         name: empty if it has none.
         notes: its annotations.
+        index: that names it, if the layout has several images of that name, for as many architectures.
+        others: the other images of that index.
     """
 
     name: str
     digest: Digest
     notes: Mapping[str, str] = field(default_factory=dict, compare=False)
+    index: Entry | None = field(default=None, compare=False)
+    others: tuple[Entry, ...] = field(default=(), compare=False)
+
+    @property
+    def every(self) -> tuple[Entry, ...]:
+        """All images of its name, itself first."""
+        return (self, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +91,26 @@ class Layout:
         """
         found = next((entry for entry in self.entries if name in (entry.name, entry.digest)), None)
         if found is None:
+            found = next((one for entry in self.entries for one in entry.others if one.digest == name), None)
+        if found is None:
             names = ", ".join(sorted(filter(None, self.names()))) or "nothing"
             raise UsageError(f"{self.place} has no image {name!r}", f"there are: {names}")
-        manifest = self._document(found.digest)
+        return self.stored(found)
+
+    def stored(self, entry: Entry) -> StoredImage:
+        """The image of an entry."""
+        manifest = self._document(entry.digest)
         config_digest = oci.config_digest(manifest)
         config = self._document(config_digest) if config_digest else b""
-        return StoredImage(found.name or found.digest, manifest, config, self.blobs, found.digest, notes=found.notes)
+        index = entry.index
+        return StoredImage(
+            entry.name or entry.digest, manifest, config, self.blobs, entry.digest, notes=entry.notes,
+            index=StoredIndex(index.digest, self._document(index.digest), index.notes, self._images_of(entry))
+            if index else None,
+        )  # fmt: skip
+
+    def _images_of(self, entry: Entry) -> Callable[[], tuple[StoredImage, ...]]:
+        return lambda: tuple(self.stored(one) for one in entry.every)
 
     def _document(self, digest: Digest) -> bytes:
         try:
@@ -100,7 +127,8 @@ def layout(index: bytes, blobs: Blobs, place: str) -> Layout:
         ImageError: it is damaged.
     """
     try:
-        entries = tuple(_entries(oci.parse(index), blobs, "", _DEPTH))
+        told = oci.parse(index)
+        entries = tuple(_entries(told, blobs, "", _DEPTH, dict(_of_releases(told))))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ImageError(f"{place}: its index.json is damaged: {error}") from None
     return Layout(place, entries, blobs)
@@ -147,7 +175,8 @@ def attested(folder: Path, reference: str, digest: Digest) -> bool:
     """Whether a layout keeps what is attested of an image."""
     if not (folder / "index.json").exists():
         return False
-    entries = [one for one in at(folder).entries if (one.name, one.digest) == (reference, digest)]
+    every = (one for entry in at(folder).entries for one in entry.every)
+    entries = [one for one in every if (one.name, one.digest) == (reference, digest)]
     return any(set(ATTESTED) <= one.notes.keys() for one in entries)
 
 
@@ -159,6 +188,8 @@ def write(
     beside: Mapping[str, bytes] | None = None,
 ) -> Digest:
     """Write an image; blobs that are there are left alone, a reference of the same name is moved.
+
+    What has that name for another architecture stays: the name is that of an index of both then.
 
     Args:
         reference: ``nova-api:31.0.0-r1``.
@@ -176,12 +207,16 @@ def write(
         blobs = LayoutBlobs(folder)
         for one in index["manifests"]:
             notes = one.get("annotations") or {}
-            if (notes.get(oci.REF_NAME), one.get("digest")) == (reference, image.digest):
+            if (_called(one), one.get("digest")) == (reference, image.digest):
                 entry["annotations"] |= {name: notes[name] for name in (*ATTESTED, *SEALED.values()) if name in notes}
+        named, inner = _with_others(index, entry, oci.platform(image.config), blobs)
         missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
-        documents = ((Digest.of(data), data) for data in (image.config, image.manifest, *(beside or {}).values()))
+        written = (image.config, image.manifest, *(beside or {}).values(), *((inner,) if inner else ()))
+        documents = ((Digest.of(data), data) for data in written)
         lost = [(digest, data) for digest, data in documents if not _whole(blobs.path(digest), len(data))]
-        if entry in index["manifests"] and not missing and not lost:
+        others = [one for one in index["manifests"] if _called(one) != reference]
+        now = sorted([*others, *named], key=_order)
+        if now == index["manifests"] and not missing and not lost:
             return image.digest
         for digest in dict.fromkeys(missing):
             blobs.path(digest).unlink(missing_ok=True)
@@ -189,12 +224,64 @@ def write(
         for digest, data in lost:
             with files.replacing(blobs.path(digest)) as file:
                 file.write(data)
-        others = [one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) != reference]
-        key = lambda one: (one.get("annotations") or {}).get(oci.REF_NAME, "")  # noqa: E731
-        index["manifests"] = sorted([*others, entry], key=key)
+        index["manifests"] = now
         files.write(folder / "oci-layout", oci.LAYOUT)
         files.write(folder / "index.json", oci.dump(index))
     return image.digest
+
+
+def _called(one: Mapping[str, Any]) -> str | None:
+    """The name that something in an index goes by, be it that of the index which names it."""
+    notes = one.get("annotations") or {}
+    return notes.get(oci.REF_NAME) or notes.get(RELEASE)
+
+
+def _order(one: Mapping[str, Any]) -> tuple[str, str]:
+    return _called(one) or "", (one.get("platform") or {}).get("architecture", "")
+
+
+def _with_others(
+    index: Mapping[str, Any], entry: dict[str, Any], platform: Mapping[str, str], blobs: LayoutBlobs
+) -> tuple[list[dict[str, Any]], bytes]:
+    """What a layout's index has of a name with an image, and the index that it is the name of, if there is one.
+
+    Args:
+        entry: the image's own.
+        platform: that it is for.
+    """
+    reference = entry["annotations"][oci.REF_NAME]
+    images, before = [{**entry, "platform": dict(platform)}], {}
+    for one in index["manifests"]:
+        if _called(one) != reference:
+            continue
+        if one.get("mediaType") == oci.INDEX:
+            before = one
+        elif (there := one.get("platform") or _platform(one, blobs)) and there != platform:
+            images.append({**one, "platform": there})
+    if len(images) == 1:
+        return [entry], b""
+    document = oci.index(images)
+    digest, notes = Digest.of(document), entry["annotations"]
+    told = {name: notes[name] for name in notes if name == oci.REF_NAME or name in OF_RELEASE}
+    if before.get("digest") == digest:
+        told |= {name: value for name, value in before["annotations"].items() if name in SEALED.values()}
+    for one in images:
+        rest = {name: value for name, value in one["annotations"].items() if name != oci.REF_NAME}
+        one["annotations"] = {**rest, RELEASE: reference}
+    top = {"mediaType": oci.INDEX, "digest": digest, "size": len(document), "annotations": told}
+    return [top, *images], document
+
+
+def _platform(one: Mapping[str, Any], blobs: LayoutBlobs) -> dict[str, str]:
+    try:
+        with blobs.open(Digest.parse(one["digest"])) as file:
+            config = oci.config_digest(file.read())
+        if config is None:
+            return {}
+        with blobs.open(config) as file:
+            return oci.platform(file.read())
+    except (KeyError, ValueError):
+        return {}
 
 
 def described(
@@ -229,9 +316,7 @@ def remove(folder: Path, references: Collection[str]) -> None:
         gone = [entry for entry in before.entries if entry.name in references]
         stays = [entry for entry in before.entries if entry.name not in references]
         index = _index(folder)
-        index["manifests"] = [
-            one for one in index["manifests"] if (one.get("annotations") or {}).get(oci.REF_NAME) not in references
-        ]
+        index["manifests"] = [one for one in index["manifests"] if _called(one) not in references]
         kept = {digest for entry in stays for digest in _reached(before, entry)}
         lost = {digest for entry in gone for digest in _reached(before, entry)} - kept
         files.write(folder / "index.json", oci.dump(index))
@@ -240,13 +325,23 @@ def remove(folder: Path, references: Collection[str]) -> None:
 
 
 def _reached(layout_: Layout, entry: Entry) -> Iterator[Digest]:
-    """All blobs that an entry leads to."""
-    yield entry.digest
-    stored = layout_.read(entry.name or entry.digest)
-    for note in entry.notes.values():
+    """All blobs that an entry leads to, and the others of its index."""
+    for one in entry.every:
+        yield one.digest
+        stored = layout_.stored(one)
+        yield from _beside(one.notes, layout_.blobs, stored.manifest)
+    if entry.index:
+        yield entry.index.digest
+        yield from _beside(entry.index.notes, layout_.blobs)
+
+
+def _beside(notes: Mapping[str, str], blobs: Blobs, *manifests: bytes) -> Iterator[Digest]:
+    """All blobs that manifests, and what is noted beside them, lead to."""
+    stored = StoredImage("", b"", b"", blobs, notes=notes)
+    for note in notes.values():
         with contextlib.suppress(ValueError):
             yield Digest.parse(note)
-    for manifest in (stored.manifest, *(stored.beside(note) or b"" for note in SEALED.values())):
+    for manifest in (*manifests, *(stored.beside(note) or b"" for note in SEALED.values())):
         # Where what it leads to cannot be told, what only it has stays, which does no harm.
         with contextlib.suppress(KeyError, TypeError, ValueError):
             told = oci.parse(manifest)
@@ -270,7 +365,7 @@ def keep(folder: Path, reference: str, digest: Digest, seals: Mapping[str, tuple
                     file.write(data)
         for one in index["manifests"]:
             known = one.get("annotations") or {}
-            if (known.get(oci.REF_NAME), one.get("digest")) == (reference, digest):
+            if (_called(one), one.get("digest")) == (reference, digest):
                 one["annotations"] = {**known, **notes}
         data = oci.dump(index)
         if (folder / "index.json").read_bytes() != data:
@@ -288,11 +383,21 @@ def sealed(seals: Mapping[str, tuple[Seal, ...]]) -> tuple[tuple[bytes, ...], di
     return tuple(documents), notes
 
 
-def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]:
+def _of_releases(index: Any) -> Iterator[tuple[tuple[str, Digest], Mapping[str, str]]]:
+    """What is noted of images that go by the name of an index."""
+    for one in index["manifests"]:
+        notes = one.get("annotations") or {}
+        if RELEASE in notes:
+            yield (str(notes[RELEASE]), Digest.parse(one["digest"])), {str(k): str(v) for k, v in notes.items()}
+
+
+def _entries(
+    index: Any, blobs: Blobs, name: str, depth: int, noted: Mapping[tuple[str, Digest], Mapping[str, str]]
+) -> Iterator[Entry]:  # fmt: skip
     if not isinstance(index["manifests"], list) or not depth:
         raise ValueError("it is no image index")
     for one in index["manifests"]:
-        if one.get("artifactType"):
+        if one.get("artifactType") or RELEASE in (one.get("annotations") or {}):
             continue
         digest = Digest.parse(one["digest"])
         called = str((one.get("annotations") or {}).get(oci.REF_NAME) or name)
@@ -305,8 +410,18 @@ def _entries(index: Any, blobs: Blobs, name: str, depth: int) -> Iterator[Entry]
         except KeyError:
             raise ValueError(f"the index {digest} is missing") from None
         here = machine.architecture()
+        # Of an index that others have made not all images need be there.
+        own = [x for x in inner["manifests"] if (called, x["digest"]) in noted]
+        if own:
+            notes = {str(k): str(v) for k, v in (one.get("annotations") or {}).items()}
+            said = Entry(called, digest, notes)
+            images = [Entry(called, Digest.parse(x["digest"]), noted[called, x["digest"]], said) for x in own]
+            fit = next((n for n, x in enumerate(own) if x["platform"]["architecture"] == here), 0)
+            chosen = images.pop(fit)
+            yield replace(chosen, others=tuple(images))
+            continue
         fits = [x for x in inner["manifests"] if (x.get("platform") or {}).get("architecture") == here]
-        yield from _entries({"manifests": fits or inner["manifests"][:1]}, blobs, called, depth - 1)
+        yield from _entries({"manifests": fits or inner["manifests"][:1]}, blobs, called, depth - 1, {})
 
 
 def _index(folder: Path) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import platform
 
 import pytest
 
+from builder.formats import lockfile, oci
+from builder.tools import process
 from tests.kit.distribution import Site
 
 pytestmark = [
@@ -26,8 +29,84 @@ def both(site: Site) -> Site:
 
 
 def test_a_release_is_locked_and_built_for_both(both: Site) -> None:
-    before = both.lock()
+    alone = both.lock()
     both.works("lock", "app")
-    print(both.lock())
-    both.works("build", "app")
-    print((both.folder/"out/index.json").read_text())
+    lock = both.lock()
+    assert [line for line in alone.splitlines() if line not in lock.splitlines()] == []
+    revisions = lockfile.read(both.folder / "repos/app/lock.yaml").revisions
+    assert [(row.revision, row.architecture) for row in revisions] == [(1, "amd64"), (1, "arm64")]
+    built = both.works("build", "app", "--json").json["images"]
+    assert [one["architecture"] for one in built] == ["amd64", "arm64"]
+    index, *images = json.loads((both.folder / "out/index.json").read_bytes())["manifests"]
+    assert index["annotations"]["org.opencontainers.image.ref.name"] == "app:1-r1"
+    inner = json.loads((both.folder / "out/blobs/sha256" / index["digest"].removeprefix("sha256:")).read_bytes())
+    assert inner["mediaType"] == index["mediaType"] == oci.INDEX
+    assert [one["platform"] for one in inner["manifests"]] == [
+        {"architecture": one, "os": "linux"} for one in ("amd64", "arm64")
+    ]
+    assert [one["digest"] for one in inner["manifests"]] == [one["digest"] for one in images]
+    assert [one["digest"] for one in images] == [one["digest"] for one in built]
+    # Once more, nothing changes; and which is written first makes no difference.
+    before = (both.folder / "out/index.json").read_bytes()
+    both.works("build", "app", "--locked")
+    assert (both.folder / "out/index.json").read_bytes() == before
+    for architecture in ("arm64", "amd64"):
+        both.works("build", "app", "--locked", "--to", "oci:apart", "--architecture", architecture)
+    assert (both.folder / "apart/index.json").read_bytes() == before
+    assert both.image().digest == built[0]["digest"]
+    assert both.run("validate", "oci:out", "--json").code == 0
+    copied = both.works("inspect", "app", "--json").json
+    assert copied["digest"] == built[0]["digest"]
+    for architecture, digest in zip(("amd64", "arm64"), (one["digest"] for one in built), strict=True):
+        words = [
+            "skopeo",
+            "--override-arch",
+            architecture,
+            "inspect",
+            "--raw",
+            "--config",
+            f"oci:{both.folder}/out:app:1-r1",
+        ]
+        config = json.loads(process.run(words).text)
+        assert config["architecture"] == architecture
+        assert digest
+    # What has gone, has gone for both.
+    both.works("lock", "app", "--check")
+
+
+def test_a_change_of_one_raises_the_revision_of_all(both: Site) -> None:
+    both.works("lock", "app")
+    both.repo.add("app", "1", files={"usr/bin/app": "#!/bin/sh\nexec sleep 61\n"}, architecture="arm64")
+    path = both.folder / "repos/app/lock.yaml"
+    before = lockfile.read(path)
+    both.edit("repos/app/component.yaml", "command: [app]", "command: [app, more]")
+    both.works("lock", "app", "--architecture", "amd64")
+    after = lockfile.read(path)
+    assert [(row.revision, row.architecture) for row in after.revisions] == [(2, "amd64"), (2, "arm64")]
+    assert after.revisions[1].content_key == before.revisions[1].content_key
+    assert both.run("lock", "app", "--check").code == 3
+    assert "app for arm64" in both.run("lock", "app", "--check").errors
+    both.works("lock", "app")
+    assert [row.revision for row in lockfile.read(path).revisions] == [3, 3]
+    both.edit("repos/app/component.yaml", "command: [app, more]", "command: [app, most]")
+    both.works("lock", "app")
+    assert [row.revision for row in lockfile.read(path).revisions] == [4, 4]
+
+
+def test_what_two_machines_have_built_becomes_one(both: Site) -> None:
+    both.works("lock", "app")
+    both.works("build", "app", "--attest", "--locked")
+    for architecture in ("amd64", "arm64"):
+        both.works(
+            "build", "app", "--locked", "--attest", "--to", f"oci:{architecture}", "--architecture", architecture
+        )
+    both.works("copy", "oci:amd64:app", "oci:arm64")
+    whole, joined = (both.folder / name / "index.json" for name in ("out", "arm64"))
+    # What is attested says when it was built.
+    said = [
+        [(one["digest"], sorted(one["annotations"])) for one in json.loads(path.read_bytes())["manifests"]]
+        for path in (whole, joined)
+    ]
+    assert said[0] == said[1]
+    both.works("copy", "app", "oci:again")
+    assert (both.folder / "again/index.json").read_bytes() == whole.read_bytes()

@@ -50,7 +50,7 @@ def test_the_first_architecture_may_come_later() -> None:
     both = _with_arm64(_file())
     alone = LockFile(both.locks[1:], both.revisions[1:])
     assert '"]\n' in lockfile.text(alone)
-    assert "arm64\"]" not in lockfile.text(alone)
+    assert 'arm64"]' not in lockfile.text(alone)
     kept = lockfile.parse(lockfile.text(alone), Path("lock.yaml"))
     assert kept.revisions == alone.revisions
     again = LockFile((*kept.locks, *_file().locks), (*kept.revisions, *_file().revisions))
