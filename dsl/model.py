@@ -275,6 +275,8 @@ class Volume(Ownership, frozen=True, kw_only=True):
     """Where it is mounted."""
     summary: Line | None = None
     """What it holds."""
+    shared: bool = False
+    """Whether several containers may have it at once: a site may then run several of the image, on a volume that many nodes can mount."""
 
 
 class Writable(Ownership, frozen=True, kw_only=True):
@@ -564,6 +566,8 @@ class Component(Node, frozen=True, kw_only=True):
     """Labels of all its images."""
     version: VersionFrom | Line
     """Read from a package (`{from: apt/nova-common}`), or literal and quoted."""
+    back_to: Line | None = None
+    """The oldest version that can still run on what this one leaves behind, its schema and its data: `deploy rollback` refuses to go further back."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there: `database`."""
     provides: tuple[Key, ...] | Mapping[Key, Provision] = ()

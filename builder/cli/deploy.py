@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from builder.cluster.api import Cluster
     from builder.pipeline.applying import Change
     from builder.pipeline.applying import Site as Where
+    from builder.pipeline.closing import Closed
     from builder.pipeline.edges import Edges
+    from builder.pipeline.moving import Moves
     from builder.pipeline.vault import Vault
 
 
@@ -108,8 +110,9 @@ def _objects(
     )  # fmt: skip
     vault.keep()
     _made(vault, secrets, edges)
-    for name in found.unreleased:
-        edges.reporter.warn(f"no release of {name} is known: it goes by its tag")
+    if found.unreleased:
+        by_tags = "they go by their tags" if len(found.unreleased) > 1 else "it goes by its tag"
+        edges.reporter.warn(f"no release is known of {_first(found.unreleased, 'image')}: {by_tags}")
     for note in found.rendered.notes:
         edges.reporter.note(note)
     for name, wanted in found.rendered.withheld:
@@ -132,6 +135,12 @@ def _objects(
             print(path)
     else:
         print(text.stream(found.rendered.objects), end="")
+
+
+def _first(names: Sequence[str], what: str, count: int = 3) -> str:
+    """How many there are, and the first few: ``18 images (a, b, c …)``."""
+    shown = ", ".join(names[:count]) + (" …" if len(names) > count else "")
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''} ({shown})"
 
 
 def _made(vault: Vault, secrets: Path | None, edges: Edges) -> None:
@@ -173,6 +182,10 @@ _LAYOUTS = click.option("--layout", "layouts", multiple=True,
                         type=click.Path(exists=True, file_okay=False, path_type=Path),
                         help="A layout in which releases lie, beside those of the record; ./out if not given.")  # fmt: skip
 _COMPONENT = click.option("--component", "-c", default="", shell_complete=targets, help="Only what belongs to it.")
+_TIMEOUT = click.option(
+    "--timeout", default=900, show_default=True, metavar="SECONDS", help="How long each wave may take."
+)
+_DRY_RUN = click.option("--dry-run", type=click.Choice(["server"]), help="Say what would change, and change nothing.")
 _FORCE = click.option("--force", is_flag=True, help="Take over fields that somebody else has set.")
 
 
@@ -183,8 +196,8 @@ _FORCE = click.option("--force", is_flag=True, help="Take over fields that someb
 @_CONTEXT
 @_COMPONENT
 @click.option("--wait", is_flag=True, help="Wait until all of it is there; what others need is always waited for.")
-@click.option("--timeout", default=900, show_default=True, metavar="SECONDS", help="How long each wave may take.")
-@click.option("--dry-run", type=click.Choice(["server"]), help="Say what the server would change, and change nothing.")
+@_TIMEOUT
+@_DRY_RUN
 @_FORCE
 @common
 def apply(
@@ -196,6 +209,7 @@ def apply(
     The objects of `deploy render` are applied on the server's side in waves: what a component needs is there before it, its
     steps have ended before its service rolls. A step that fails stops all that comes after it; what ran before still runs.
     What is no longer rendered is removed at the end, but for volumes; only what carries the site's labels is touched.
+    Where releases move, it says which advisories that closes, by the feeds as they were read last.
 
     \b
     Examples:
@@ -203,18 +217,145 @@ def apply(
       imgbuild deploy apply site.yaml --secrets secrets.yaml --dry-run server
       imgbuild deploy apply site.yaml --secrets secrets.yaml -c keystone
     """
-    from builder.pipeline import applying
+    from builder.pipeline import applying, moving
 
     reporter = common.reporter()
     with _planned(common, site, secrets, layouts, context, component, force=force) as (api, where, changes):
+        closed = _closed(common, moving.of(changes).releases)
         if not common.json:
             for one in changes:
                 if one.action != "keep":
                     print(f"{one.action:7} {one.name}{_moved(one)}", flush=True)
+            _show_closed(common, closed)
         if not dry_run:
             applying.apply(api, where, changes, reporter, wait=wait, seconds=timeout, force=force)
     if common.json:
-        output.print_json([{"action": one.action, "object": one.name, "releases": one.releases} for one in changes])
+        rows = [{"action": one.action, "object": one.name, "releases": one.releases} for one in changes]
+        output.print_json({"changes": rows, **_closed_data(closed)})
+
+
+@command.command("update")
+@_SITE
+@_SECRETS
+@_LAYOUTS
+@_CONTEXT
+@_COMPONENT
+@_TIMEOUT
+@_DRY_RUN
+@_FORCE
+@common
+def update(
+    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, timeout: int,
+    dry_run: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Bring the releases that the locks name to a cluster where others run: the last leg of a security update.
+
+    First it says which releases move, in which order steps run and workloads roll, and which advisories that closes, by
+    the feeds as they were read last. Then it rolls them in that order, each when what it needs is up. A step or a roll
+    that fails is the end: what ran before serves on, and the same command goes on once the cause is mended. What else
+    differs from the site's file is left to `deploy apply`.
+
+    \b
+    Examples:
+      imgbuild deploy update site.yaml --secrets secrets.yaml
+      imgbuild deploy update site.yaml --secrets secrets.yaml --dry-run server
+      imgbuild deploy update site.yaml --secrets secrets.yaml -c keystone
+    """
+    from builder.pipeline import applying, moving
+
+    with _planned(common, site, secrets, layouts, context, component, force=force) as (api, where, changes):
+        found = moving.of(changes)
+        closed = _closed(common, found.releases)
+        if not common.json:
+            _show_moves(found)
+            _show_closed(common, closed)
+            if found.left:
+                names = [f"{one.action} {one.name}" for one in found.left]
+                common.reporter().note(f"left to `imgbuild deploy apply`: {_first(names, 'change')}")
+            if not found.rows:
+                print("nothing to update: what runs is what the locks name")
+        if not dry_run:
+            way_on = (
+                "mend the cause and run `imgbuild deploy update` again, or take it back: `imgbuild deploy rollback`"
+            )
+            applying.apply(
+                api, where, found.changes, common.reporter(), wait=True, seconds=timeout, force=force, way_on=way_on
+            )
+    if common.json:
+        output.print_json({**found.data(), **_closed_data(closed)})
+
+
+@command.command("rollback")
+@_SITE
+@_CONTEXT
+@_COMPONENT
+@_TIMEOUT
+@_DRY_RUN
+@_FORCE
+@common
+def rollback(
+    common: Common, site: Path, context: str, component: str, timeout: int, dry_run: str | None, force: bool
+) -> None:
+    """Take the last rollout of a site back: what was rolled together runs again what it ran before.
+
+    What ran before is known from the cluster, which keeps the last three versions of each workload, and their
+    configuration. What needs others goes first. Steps are not undone: a component whose older versions cannot run on what
+    a newer one has left behind says so in its definition (`back_to`), and is refused. Locks, records and registries stay
+    as they are: `imgbuild withdraw` takes a fix back there. Once more, and the rollback is taken back.
+
+    \b
+    Examples:
+      imgbuild deploy rollback site.yaml --dry-run server
+      imgbuild deploy rollback site.yaml
+      imgbuild deploy rollback site.yaml -c keystone
+    """
+    from builder.cluster.api import Cluster
+    from builder.pipeline import applying, moving, sites
+
+    where = applying.named(sites.read(site).site, component)
+    with Cluster(context) as api:
+        found = moving.back(api, where)
+        opened = _closed(common, tuple((image, new, old) for image, old, new in found.releases))
+        if not common.json:
+            _show_moves(found)
+            _show_closed(common, opened, "opens again")
+        if not dry_run:
+            applying.apply(api, where, found.changes, common.reporter(), wait=True, seconds=timeout, force=force)
+    if common.json:
+        output.print_json({**found.data(), **_closed_data(opened, "opens")})
+
+
+def _closed(common: Common, moved: tuple[tuple[str, str, str], ...]) -> Closed:
+    from builder.pipeline import closing
+    from builder.pipeline.edges import Edges
+
+    if not moved:
+        return closing.Closed()
+    return closing.between(common.catalog(), moved, Edges(common.store(), common.reporter()))
+
+
+def _show_closed(common: Common, closed: Closed, verb: str = "closes") -> None:
+    for one in closed.findings:
+        told = one.advisory
+        severity = f" ({told.severity})" if told.severity else ""
+        print(f"{verb:7} {told.id}{severity}: {told.source} in {', '.join(one.images)}", flush=True)
+    if closed.unknown:
+        names = _first(closed.unknown, "release")
+        common.reporter().note(
+            f"which advisories they {verb.removesuffix('s')} is not known of {names}: the record lacks them"
+        )
+
+
+def _closed_data(closed: Closed, key: str = "closes") -> dict[str, Any]:
+    return {key: [one.data() for one in closed.findings], "unknown": list(closed.unknown)}
+
+
+def _show_moves(found: Moves) -> None:
+    for one in found.rows:
+        told = f"{one.before} → {one.after}" if one.before != one.after else f"{one.after}, begun before"
+        print(f"moves   {one.name}: {told}", flush=True)
+    for number, wave in enumerate(found.order, 1):
+        print(f"{number:6}. {', '.join(wave)}", flush=True)
 
 
 @command.command("diff")

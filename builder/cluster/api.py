@@ -77,11 +77,12 @@ class Cluster:
 
         return self._asked(f"{called(one)} cannot be read", ask)
 
-    def apply(self, one: Object, *, dry: bool = False, force: bool = False) -> Object:
+    def apply(self, one: Object, *, dry: bool = False, force: bool = False, manager: str = MANAGER) -> Object:
         """Apply an object on the server's side: what it is then, or would be.
 
         Args:
             force: take fields from other managers.
+            manager: whose fields these are.
 
         Raises:
             ClusterError: it is refused: a field of somebody else's, no permission, a quota, a value.
@@ -91,7 +92,7 @@ class Cluster:
         def ask() -> Object:
             resource = self._resource(one)
             found: Object = resource.server_side_apply(
-                body=dict(one), field_manager=MANAGER, force_conflicts=force, **_named(one), **more
+                body=dict(one), field_manager=manager, force_conflicts=force, **_named(one), **more
             ).to_dict()
             return found
 

@@ -96,6 +96,8 @@ class Workload:
         needs: the functions that must be there for it.
         provides: the functions that it provides.
         entrance: None if it is not reached from outside.
+        shared: the volumes that several of it may have at once, by name.
+        back_to: the oldest version that can run on what this one leaves behind; empty if nothing is said.
     """
 
     name: str
@@ -114,6 +116,8 @@ class Workload:
     needs: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     entrance: Entrance | None = None
+    shared: tuple[str, ...] = ()
+    back_to: str = ""
 
     @property
     def key(self) -> str:
@@ -125,6 +129,12 @@ class Workload:
         """Whether it works on its host, once on each: it has folders, devices or namespaces of the host."""
         platform = self.declared.platform
         return any(platform.get(key) for key in ("host", "mounts", "shared", "devices", "privileged"))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it has volumes that only one of it can have at a time: the old one must go before the new one comes."""
+        volumes = self.declared.run.get("volumes", {})
+        return not self.each_host and bool(volumes) and not (self.replicas > 1 and {*volumes} <= {*self.shared})
 
     @property
     def on_host_network(self) -> bool:

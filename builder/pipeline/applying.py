@@ -8,10 +8,11 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from builder.cluster import state
-from builder.cluster.api import Object, called
+from builder.cluster.api import MANAGER, Object, called
 from builder.cluster.state import State
 from builder.deploy.kubernetes import metadata, objects, target, text
 from builder.deploy.kubernetes.objects import Rendered
@@ -30,6 +31,9 @@ _KINDS = (
 """What a site may have in its namespace, in the order in which it is taken away."""
 _BY_RELEASE = (("PodDisruptionBudget", "policy"), ("CronJob", "batch"))
 _OF_SERVER = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
+ROLLED = "imgbuild.org/rolled"
+"""The annotation that says when a workload's pods were changed last: what was changed together has the same."""
+_AGAIN = "mend the cause, and apply again"
 _PAUSE = 1.0
 _LEAVING = 180
 
@@ -41,7 +45,7 @@ class Api(Protocol):
 
     def get(self, one: Object) -> Object | None: ...
 
-    def apply(self, one: Object, *, dry: bool = False, force: bool = False) -> Object: ...
+    def apply(self, one: Object, *, dry: bool = False, force: bool = False, manager: str = MANAGER) -> Object: ...
 
     def delete(self, one: Object) -> bool: ...
 
@@ -57,6 +61,7 @@ class Change:
     Attributes:
         wanted: None for what is removed.
         before, after: as the server has it, and would have it; without what only the server says.
+        unfinished: it is not yet what was said of it before.
     """
 
     action: Action
@@ -64,6 +69,7 @@ class Change:
     wanted: Object | None
     before: Object | None = field(default=None, repr=False)
     after: Object | None = field(default=None, repr=False)
+    unfinished: bool = False
 
     @property
     def releases(self) -> tuple[str, str]:
@@ -122,9 +128,9 @@ def plan(api: Api, where: Site, wanted: Sequence[Object], *, force: bool = False
         ClusterError: the server does not answer, or would refuse an object.
     """
     found = []
-    there = any(api.get(one) for one in wanted if one["kind"] == "Namespace")
+    exists = any(api.get(one) for one in wanted if one["kind"] == "Namespace")
     for one in wanted:
-        before = api.get(one) if there or one["kind"] == "Namespace" else None
+        before = api.get(one) if exists or one["kind"] == "Namespace" else None
         if before is not None and "deletionTimestamp" in before["metadata"]:
             before = None  # it goes, and comes again
         if before is not None and one["kind"] == "Job":
@@ -135,9 +141,11 @@ def plan(api: Api, where: Site, wanted: Sequence[Object], *, force: bool = False
             found.append(Change("create", called(one), one, None, one))
         else:
             after = _own(api.apply(one, dry=True, force=force))
-            found.append(Change("keep" if after == _own(before) else "change", called(one), one, _own(before), after))
+            action = "keep" if after == _own(before) else "change"
+            unfinished = not state.of(before).done
+            found.append(Change(action, called(one), one, _own(before), after, unfinished))
     names = {objects.key(one) for one in wanted}
-    gone = (one for one in _there(api, where) if objects.key(one) not in names) if there else ()
+    gone = (one for one in there(api, where) if objects.key(one) not in names) if exists else ()
     found += [Change("remove", called(one), None, one) for one in gone if one["kind"] != "PersistentVolumeClaim"]
     return tuple(found)
 
@@ -157,25 +165,28 @@ def apply(
     wait: bool,
     seconds: float,
     force: bool = False,
+    way_on: str = _AGAIN,
 ) -> None:
     """Apply what a plan says, wave by wave: each is begun when all before it is what it is to be; then remove the rest.
 
     Args:
         wait: for the last wave, too.
         seconds: how long each wave may take.
+        way_on: what is to be done where something fails.
 
     Raises:
         ClusterError: the server refuses something.
         RolloutError: a step failed, or something did not come up in time; what comes after it was left alone.
     """
+    mark = datetime.now(UTC).isoformat(timespec="microseconds")
     wanted = [one for one in changes if one.wanted is not None]
     waves = [(number, list(part)) for number, part in itertools.groupby(wanted, lambda one: _wave(one))]
     for number, part in waves:
         for one in part:
-            _put(api, one, force=force)
+            _put(api, one, mark, force=force)
         waited = [one.wanted for one in part if one.wanted and one.wanted["kind"] in _WAITED]
         if waited and (wait or number != waves[-1][0]):
-            _wait(api, where, waited, reporter, seconds)
+            _wait(api, where, waited, reporter, seconds, way_on)
     removed = [one for one in changes if one.action == "remove" and one.before]
     kept = _mentioned(api, where) if removed else ""
     for one in removed:
@@ -245,7 +256,7 @@ def status(api: Api, where: Site) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         ClusterError: the server does not answer.
     """
     found = []
-    for one in _there(api, where, kinds=_WAITED):
+    for one in there(api, where, kinds=_WAITED):
         told = one["metadata"]
         step = (told.get("annotations") or {}).get(STEP, "")
         kind, name = ("step", step) if step else (one["kind"], told["name"])
@@ -263,7 +274,7 @@ def delete(api: Api, where: Site, reporter: Reporter, *, volumes: bool) -> tuple
     Raises:
         ClusterError: the server does not answer, or refuses.
     """
-    found = [one for one in _there(api, where) if volumes or one["kind"] != "PersistentVolumeClaim"]
+    found = [one for one in there(api, where) if volumes or one["kind"] != "PersistentVolumeClaim"]
     found = [one for one in found if api.delete(one)]
     for one in found:
         _gone(api, one)
@@ -271,7 +282,7 @@ def delete(api: Api, where: Site, reporter: Reporter, *, volumes: bool) -> tuple
     return tuple(called(one) for one in found)
 
 
-def _put(api: Api, one: Change, *, force: bool) -> None:
+def _put(api: Api, one: Change, mark: str, *, force: bool) -> None:
     assert one.wanted is not None
     if one.action == "keep":
         return
@@ -281,6 +292,15 @@ def _put(api: Api, one: Change, *, force: bool) -> None:
     elif one.action == "create":
         _gone(api, one.wanted)
     api.apply(one.wanted, force=force)
+    if one.action == "change" and _template(one.before) != _template(one.after):
+        # Somebody else's field, so that what is rendered need not know of it.
+        told = {key: one.wanted["metadata"][key] for key in ("name", "namespace")}
+        noted = {"apiVersion": one.wanted["apiVersion"], "kind": one.wanted["kind"], "metadata": told}
+        api.apply({**noted, "metadata": {**told, "annotations": {ROLLED: mark}}}, manager=f"{MANAGER}-rollout")
+
+
+def _template(one: Object | None) -> Any:
+    return (one or {}).get("spec", {}).get("template")
 
 
 def _gone(api: Api, one: Object) -> None:
@@ -293,12 +313,14 @@ def _gone(api: Api, one: Object) -> None:
         time.sleep(0.2)
 
 
-def _wait(api: Api, where: Site, wanted: Sequence[Object], reporter: Reporter, seconds: float) -> None:
-    names = ", ".join(_step_or_name(one) for one in wanted)
+def _wait(
+    api: Api, where: Site, wanted: Sequence[Object], reporter: Reporter, seconds: float, way_on: str = _AGAIN
+) -> None:
+    names = ", ".join(step_or_name(one) for one in wanted)
     deadline = time.monotonic() + seconds
     told = ""
     while True:
-        states = {_step_or_name(one): state.of(api.get(one) or one) for one in wanted}
+        states = {step_or_name(one): state.of(api.get(one) or one) for one in wanted}
         left = {name: found for name, found in states.items() if not found.done}
         if told or left:
             reporter.progress(names, len(states) - len(left), len(states))
@@ -310,15 +332,22 @@ def _wait(api: Api, where: Site, wanted: Sequence[Object], reporter: Reporter, s
         if said != told:
             reporter.detail(said)
             told = said
-        failed = [one for one in wanted if states[_step_or_name(one)].failed]
+        failed = [one for one in wanted if states[step_or_name(one)].failed]
         if failed or time.monotonic() > deadline:
-            stuck = failed or [one for one in wanted if _step_or_name(one) in left]
-            raise _stuck(api, where, stuck, left, late=not failed, seconds=seconds)
+            stuck = failed or [one for one in wanted if step_or_name(one) in left]
+            raise _stuck(api, where, stuck, left, late=not failed, seconds=seconds, way_on=way_on)
         time.sleep(_PAUSE)
 
 
 def _stuck(
-    api: Api, where: Site, stuck: Sequence[Object], left: Mapping[str, State], *, late: bool, seconds: float
+    api: Api,
+    where: Site,
+    stuck: Sequence[Object],
+    left: Mapping[str, State],
+    *,
+    late: bool,
+    seconds: float,
+    way_on: str,
 ) -> RolloutError:
     pods = [pod for one in stuck for pod in api.find("v1", "Pod", where.namespace, _selector(one))]
     lines = [*state.troubles(pods)]
@@ -327,9 +356,9 @@ def _stuck(
         if container:
             lines += api.logs(pod, container).splitlines()
             break
-    said = "; ".join(f"{name}: {left[name].told}" for name in map(_step_or_name, stuck) if name in left)
+    said = "; ".join(f"{name}: {left[name].told}" for name in map(step_or_name, stuck) if name in left)
     what = f"not there after {seconds:.0f} s" if late else "it failed"
-    hint = "what comes after it was left alone, and what ran before still runs; mend the cause, and apply again"
+    hint = f"what comes after it was left alone, and what ran before still runs; {way_on}"
     return RolloutError(f"{what}: {said}", "\n".join(lines), hint)
 
 
@@ -338,11 +367,17 @@ def _selector(one: Object) -> str:
     return ",".join(f"{key}={labels[key]}" for key in (metadata.NAME, metadata.INSTANCE, metadata.SITE))
 
 
-def _step_or_name(one: Object) -> str:
+def step_or_name(one: Object) -> str:
+    """What people call a step or a workload: ``keystone/db-sync``."""
     return str((one["metadata"].get("annotations") or {}).get(STEP) or one["metadata"]["name"])
 
 
-def _there(api: Api, where: Site, kinds: Iterable[str] = ()) -> Iterator[Object]:
+def there(api: Api, where: Site, kinds: Iterable[str] = ()) -> Iterator[Object]:
+    """What a site has on a cluster.
+
+    Args:
+        kinds: only these.
+    """
     wanted = set(kinds)
     by_release = ((target.since_stable(group, api.version), kind) for kind, group in _BY_RELEASE)
     known = (*_KINDS[:4], *by_release, *_KINDS[4:])

@@ -164,6 +164,8 @@ def _workload(
         needs=sites.needs(catalog, image),
         provides=tuple(sites.provisions(catalog, image)),
         entrance=sites.entrance(file, image.name, told),
+        shared=sites.shared(image),
+        back_to=catalog.component_of(image).model.back_to or "",
     )
 
 

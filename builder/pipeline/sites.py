@@ -195,6 +195,12 @@ def published(file: SiteFile, name: str, declared: Declared) -> dict[str, str]:
     return found
 
 
+def shared(image: Definition) -> tuple[str, ...]:
+    """The volumes of an image that several containers may have at once."""
+    volumes = _image(image).run.volumes
+    return tuple(name for name, one in volumes.items() if isinstance(one, model.Volume) and one.shared)
+
+
 def entrance(file: SiteFile, name: str, declared: Declared) -> Entrance | None:
     """How an image is reached from outside a cluster.
 
@@ -240,8 +246,9 @@ def _volumes(file: SiteFile, found: Mapping[str, Definition]) -> Iterator[Proble
     for name, said in file.site.images.items():
         run = _image(found[name]).run
         volumes = run.volumes
-        if volumes and said.replicas > 1:
-            message = f"{name} keeps {', '.join(volumes)}: several of it would share that"
+        alone = [volume for volume in volumes if volume not in shared(found[name])]
+        if alone and said.replicas > 1:
+            message = f"{name} keeps {', '.join(alone)}: several of it would share that"
             yield file.told(("images", name, "replicas"), "replicas", message, "one can be had here so far")
         for volume in said.storage:
             if volume not in volumes:

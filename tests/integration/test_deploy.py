@@ -134,7 +134,7 @@ def test_objects_for_kubernetes(deployed: Site) -> None:
     assert not [name for name in objects if name.startswith("Secret/")]
     assert "left out without --secrets FILE: Secret app-secret-config-" in told.errors
     assert "which wants identity-app" in told.errors
-    assert "it goes by its tag" in told.errors
+    assert "no release is known of 1 image (app:1-r3): it goes by its tag\n" in told.errors
     assert deployed.works(*KUBERNETES).output == told.output
     # What was built is known by its digest, from the record or from a layout.
     digest = deployed.build("app", out="elsewhere")["app"]
@@ -147,6 +147,33 @@ def test_objects_for_kubernetes(deployed: Site) -> None:
     secrets = yaml.safe_load((deployed.folder / "secrets.yaml").read_text())
     assert list(secrets) == ["identity-app"]
     assert "Secret" in [one["kind"] for one in found.json["objects"]]
+
+
+def test_images_without_a_release_are_told_in_one_line(deployed: Site) -> None:
+    more = {}
+    for name in ("five", "four", "one", "two"):
+        said = {"summary": name, "extends": "tiny ^1.0", "run": {"command": [name], "user": "root"}}
+        component = {"dsl": 1, "component": name, "summary": name, "version": "1", "images": {name: said}}
+        more[f"repos/{name}/component.yaml"] = yaml.safe_dump(component)
+    project(deployed.folder, more)
+    deployed.works("lock", "--all")
+    deployed.edit("site.yaml", "[app]", "[app, one, two, four, five]")
+    told = deployed.works(*KUBERNETES, "--json")
+    assert "of 5 images (app:1-r2, one:1-r1, two:1-r1 …): they go by their tags\n" in told.errors
+    assert told.errors.count("tag") == 1
+    assert len(told.json["unreleased"]) == 5
+
+
+def test_several_share_a_volume_where_its_definition_says_so(deployed: Site) -> None:
+    deployed.edit("repos/app/component.yaml", "run: {", "run: {volumes: {data: {path: /data, shared: true}}, ")
+    deployed.edit("repos/app/component.yaml", "version:", 'back_to: "0.9"\nversion:')
+    deployed.works("lock", "app")
+    deployed.edit("site.yaml", "values:", "images: {app: {replicas: 2}}\nvalues:")
+    objects = {one["kind"]: one for one in deployed.works(*KUBERNETES, "--json").json["objects"]}
+    assert "StatefulSet" not in objects
+    assert objects["Deployment"]["spec"]["replicas"] == 2
+    assert objects["Deployment"]["metadata"]["annotations"]["imgbuild.org/back-to"] == "0.9"
+    assert objects["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
 def test_objects_in_files(deployed: Site) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from builder.cluster.api import MANAGER
 from builder.errors import ClusterError
 
 Object = Mapping[str, Any]
@@ -22,6 +23,7 @@ class MemoryCluster:
         broken: the names of what never comes up; of Jobs, what fails.
         refused: the names of what the server does not take.
         said: what failing containers say.
+        history: whether it keeps what the pods of workloads were before.
     """
 
     version: tuple[int, int] = (1, 31)
@@ -30,6 +32,7 @@ class MemoryCluster:
     broken: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     said: str = ""
+    history: bool = False
     _looked: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def get(self, one: Object) -> Object | None:
@@ -42,22 +45,36 @@ class MemoryCluster:
             self._come_up(found)
         return copy.deepcopy(found)
 
-    def apply(self, one: Object, *, dry: bool = False, force: bool = False) -> Object:
+    def apply(self, one: Object, *, dry: bool = False, force: bool = False, manager: str = MANAGER) -> Object:
         """What it is then: what the server gives of its own accord is kept."""
         if one["metadata"]["name"] in self.refused and not force:
             raise ClusterError(f"{one['kind']} {one['metadata']['name']} cannot be applied: no", status=409)
         before = self.objects.get(_key(one), {})
+        if manager != MANAGER:
+            before["metadata"]["annotations"].update(one["metadata"]["annotations"])
+            return copy.deepcopy(before)
         made = copy.deepcopy(dict(one))
         changed = any(before.get(key) != value for key, value in made.items() if key != "metadata")
         generation = before.get("metadata", {}).get("generation", 0) + changed
-        told = {"uid": "u", "resourceVersion": "1", "generation": generation, "managedFields": []}
-        made["metadata"] = {**made["metadata"], **told}
+        said: dict[str, Any] = {"f:spec": {}, "f:data": {}, "f:metadata": {"f:labels": {}, "f:annotations": {}}}
+        for key in made["metadata"].get("annotations", {}):
+            said["f:metadata"]["f:annotations"][f"f:{key}"] = {}
+        told = {
+            "uid": "/".join(_key(one)),
+            "resourceVersion": "1",
+            "generation": generation,
+            "managedFields": [{"manager": MANAGER, "operation": "Apply", "fieldsV1": said}],
+        }
+        noted = {**before.get("metadata", {}).get("annotations", {}), **made["metadata"].get("annotations", {})}
+        made["metadata"] = {**made["metadata"], **told, **({"annotations": noted} if noted else {})}
         if "status" in before:
             made["status"] = before["status"]
         if not dry:
             self.asked.append(f"apply {one['kind']} {one['metadata']['name']}")
             self.objects[_key(one)] = made
             self._looked[_key(one)] = 0
+            if self.history and "template" in made.get("spec", {}) and made["kind"] != "Job":
+                self._remember(made)
         return copy.deepcopy(made)
 
     def delete(self, one: Object) -> bool:
@@ -84,6 +101,22 @@ class MemoryCluster:
         """Something that is there already."""
         told = {"name": name, "namespace": namespace, "labels": dict(labels), **more.pop("metadata", {})}
         self.objects[kind, name] = {"apiVersion": "v1", "kind": kind, "metadata": told, **more}
+
+    def _remember(self, one: dict[str, Any]) -> None:
+        """Its pods' template as the newest version, as controllers keep it."""
+        told, template = one["metadata"], one["spec"]["template"]
+        number = sum(kind in ("ReplicaSet", "ControllerRevision") for kind, _ in self.objects) + 1
+        owned: dict[str, Any] = {"ownerReferences": [{"kind": one["kind"], "uid": told["uid"]}]}
+        labels = template["metadata"]["labels"]
+        if one["kind"] == "Deployment":
+            owned["annotations"] = {"deployment.kubernetes.io/revision": str(number)}
+            named = {**template, "metadata": {"labels": {**labels, "pod-template-hash": str(number)}}}
+            kept: dict[str, Any] = {"spec": {"template": named}}
+            kind = "ReplicaSet"
+        else:
+            kept = {"revision": number, "data": {"spec": {"template": {**template, "$patch": "replace"}}}}
+            kind = "ControllerRevision"
+        self.put(kind, f"{told['name']}-{number}", told["namespace"], labels, metadata=owned, **kept)
 
     def _come_up(self, one: dict[str, Any]) -> None:
         broken = one["metadata"]["name"] in self.broken

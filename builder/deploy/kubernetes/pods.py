@@ -25,6 +25,11 @@ _REFERENCE = re.compile(rf"\$\(({'|'.join(_FIELDS)})\)")
 _DOLLAR = re.compile(rf"\$(?!\(({'|'.join(_FIELDS)})\))")
 
 
+_LEAVES = 5
+_SLEEP = (1, 30)
+"""The first release that waits by itself; before it the image's own program does, if it has one."""
+
+
 def service(one: Workload, target: Target) -> tuple[dict[str, Any], tuple[Kept, ...]]:
     """The pod template of a service, and what its pods are configured from.
 
@@ -38,12 +43,14 @@ def service(one: Workload, target: Target) -> tuple[dict[str, Any], tuple[Kept, 
         **_container(one, target, one.name, one.declared.config["Cmd"], (), given),
         **_ports(one),
         **probes.of(one.declared),
+        **_leaving(one, target),
         **_resources(one),
         "securityContext": security.container(one.declared, target),
         **_mounts([*_volume_mounts(one), *_writable_mounts(one, ()), *files.mounts]),
     }
     volumes = [*_volumes(one), *_writable(one, starting), *files.volumes]
     seconds = quantities.nanoseconds(one.declared.run.get("stop_grace", "30s")) // 10**9
+    seconds += _LEAVES if _leaving(one, target) else 0
     spec = {
         **_pod(one, target),
         **_spread(one),
@@ -77,6 +84,16 @@ def job(one: Workload, target: Target, step: Step) -> tuple[dict[str, Any], tupl
         variables,
         *(kept for _, kept in init),
     )
+
+
+def _leaving(one: Workload, target: Target) -> dict[str, Any]:
+    """Let who is asked go on for a moment after its end is decided: nodes hear only then that others are to be asked."""
+    if one.each_host or one.keeps or not one.declared.ports:
+        return {}
+    own = {"sleep": {"seconds": _LEAVES}}
+    return {
+        "lifecycle": {"preStop": own if target.version >= _SLEEP else {"exec": {"command": ["sleep", str(_LEAVES)]}}}
+    }
 
 
 def claims(one: Workload) -> dict[str, str]:

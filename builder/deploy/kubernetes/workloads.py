@@ -10,17 +10,20 @@ from builder.deploy.kubernetes.waves import FIRST
 from builder.deploy.workload import Workload
 
 _SIZE = "1Gi"
+BACK_TO = "imgbuild.org/back-to"
+"""The annotation that says which version is the oldest that can run on what this one leaves behind."""
 
 
 def runner(one: Workload, target: Target, template: dict[str, Any], wave: int) -> dict[str, Any]:
     """A DaemonSet for what works on its host, a StatefulSet for what keeps something, a Deployment for all else."""
-    described = metadata.described(metadata.short(one.key), target, metadata.labels(one, target), wave)
+    noted = {BACK_TO: one.back_to} if one.back_to else {}
+    described = metadata.described(metadata.short(one.key), target, metadata.labels(one, target), wave, noted)
     selector = {"matchLabels": metadata.selector(one)}
     kept: dict[str, Any] = {"revisionHistoryLimit": 3, "selector": selector, "template": template}
     if one.each_host:
         update: dict[str, Any] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}
         return _object("DaemonSet", described, {"updateStrategy": update, **kept})
-    if pods.claims(one):
+    if one.keeps:
         own = {"replicas": one.replicas, "serviceName": metadata.short(one.name)}
         return _object("StatefulSet", described, {**own, "podManagementPolicy": "Parallel", **kept})
     # Where a port is the host's own, the old one must go before the new one comes.
@@ -35,7 +38,8 @@ def claims(one: Workload, target: Target) -> tuple[dict[str, Any], ...]:
     found = []
     for name, called in pods.claims(one).items():
         size = pods.quantity(one.storage.get(name, _SIZE))
-        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        mode = "ReadWriteOnce" if one.keeps else "ReadWriteMany"
+        spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}
         spec |= {"storageClassName": one.storage_class} if one.storage_class else {}
         described = metadata.described(called, target, labels, FIRST)
         found.append({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": described, "spec": spec})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -71,6 +73,25 @@ def test_several_of_one_keep_apart_and_go_one_by_one() -> None:
     ]
     assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
     assert "PodDisruptionBudget/web" not in rendered(workload(run=PORTS))
+
+
+@pytest.mark.parametrize("run", [PORTS, PORTS | {"volumes": {"data": {"path": "/data", "uid": 7, "gid": 8}}}])
+def test_what_rolls_without_a_gap_serves_on_until_others_are_asked(run: dict[str, Any]) -> None:
+    one = workload(run=run, replicas=2, shared=("data",))
+    found = rendered(one)["Deployment/web"]
+    assert found["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert pod(found)["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert pod(found)["terminationGracePeriodSeconds"] == 35
+    old = pod(rendered(one, version=(1, 20))["Deployment/web"])
+    assert old["containers"][0]["lifecycle"] == {"preStop": {"exec": {"command": ["sleep", "5"]}}}
+
+
+def test_what_has_a_volume_alone_goes_at_once() -> None:
+    run = PORTS | {"volumes": {"data": {"path": "/data", "uid": 7, "gid": 8}}}
+    for shared, replicas in (((), 1), (("data",), 1)):
+        found = rendered(workload(run=run, shared=shared, replicas=replicas))
+        assert "lifecycle" not in pod(found["StatefulSet/web"])["containers"][0]
+        assert found["PersistentVolumeClaim/web-data"]["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
 def test_groups_of_hosts_have_workloads_of_their_own() -> None:
