@@ -12,6 +12,7 @@ from pathlib import Path
 
 from builder.formats.deb import relation_names
 from builder.formats.places import canonical
+from builder.formats.relations import parsed
 
 INFO = "var/lib/dpkg/info"
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)$")
@@ -205,30 +206,11 @@ def _replaces(stanza: Stanza, other: Stanza) -> bool:
     text = stanza.get("Replaces")
     if other.package not in relation_names(text):
         return False
-    # python-debian knows versions; it is slow to import, and this is rare.
-    from debian.deb822 import PkgRelation
-    from debian.debian_support import version_compare
-
-    for relation in (choice for choices in PkgRelation.parse_relations(text) for choice in choices):
-        if relation["name"] == other.package:
-            if relation["version"] is None:
-                return True
-            operator, version = relation["version"]
-            if _HOLDS[operator](version_compare(other.get("Version"), version)):
-                return True
-    return False
-
-
-_HOLDS: dict[str, Callable[[int], bool]] = {
-    "<<": lambda order: order < 0,
-    "<=": lambda order: order <= 0,
-    "<": lambda order: order <= 0,
-    "=": lambda order: order == 0,
-    ">=": lambda order: order >= 0,
-    ">": lambda order: order >= 0,
-    ">>": lambda order: order > 0,
-}
-"""Policy 7.1; a single ``<`` has meant ``<=`` since before there were others."""
+    return any(
+        atom.name == other.package and atom.takes(other.get("Version"))
+        for alternatives in parsed(text)
+        for atom in alternatives
+    )
 
 
 def in_order(packages: Sequence[Unpacked]) -> tuple[Unpacked, ...]:

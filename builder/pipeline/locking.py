@@ -13,9 +13,10 @@ from builder.errors import MakeError, StaleLock
 from builder.formats import lockfile
 from builder.model.decision import Hold
 from builder.model.lock import RULES, Artifact, Lock, LockedGroup, LockedPackage, LockedUser, LockFile, Revision
-from builder.model.plan import ImagePlan, MadeLayer
+from builder.model.plan import ImagePlan, LayerPlan, MadeLayer
 from builder.pipeline import decisions, making, packages, reviewing, wheels
 from builder.pipeline.edges import Edges
+from builder.pipeline.making import Made
 from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
 from builder.plan.planner import Locked
@@ -232,13 +233,28 @@ def _locked_for(
     old = read(selection.definitions, architecture)
     indexes = _Indexes(catalog, edges, old)
     of = "" if packages.is_own(catalog) else f" for {architecture}"
+
+    def moving(definition: Definition) -> bool:
+        wanted = update or regroup or bool(only) or definition.key in start
+        return wanted and definition.key in selection.asked
+
+    def resolved(definition: Definition, below: Locks) -> Lock:
+        """A definition's lock on top of others, without the numbers that are still to be learnt."""
+        edges.reporter.step(f"locking {definition.title}{of}")
+        moves, before = moving(definition), start.get(definition.key, old.get(definition.key))
+        return _resolved(
+            catalog, definition, before, below, indexes.of(definition), edges, update=update and moves,
+            regroup=regroup and moves, only=only if moves else frozenset(), holds=holds,
+        )  # fmt: skip
+
+    hoped = _hoped(catalog, selection.definitions, old, moving, resolved)
+    _configure_ahead(catalog, selection.definitions, old, hoped, edges)
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
         before = old.get(definition.key)
-        moving = (update or regroup or bool(only) or definition.key in start) and definition.key in selection.asked
         reason = _misfit(catalog, definition, before, locks, architecture)
-        if before is not None and reason is None and not moving:
+        if before is not None and reason is None and not moving(definition):
             made = before
         elif definition.foreign:
             raise StaleLock(
@@ -246,13 +262,11 @@ def _locked_for(
                 "it comes from elsewhere and is never written: use another commit of it, or change it by an overlay",
             )
         else:
-            edges.reporter.step(f"locking {definition.title}{of}")
-            apt = indexes.of(definition)
-            made = _locked(
-                catalog, definition, start.get(definition.key, before), locks, apt, edges, update=update and moving,
-                regroup=regroup and moving, only=only if moving else frozenset(), holds=holds,
-            )  # fmt: skip
-            if update and moving and before:
+            as_hoped = all(locks[part.key] == hoped.get(part.key) for part in definition.chain()[:-1])
+            ahead = hoped.get(definition.key) if as_hoped else None
+            begins = start.get(definition.key, before)
+            made = _learnt(catalog, definition, begins, ahead or resolved(definition, locks), locks, edges)
+            if update and moving(definition) and before:
                 _tell_held(definition, made, holds, edges)
         if not definition.foreign:
             made = replace(made, text=reviewing.kept(definition, before))
@@ -284,24 +298,52 @@ class _Indexes:
     def __init__(self, catalog: Catalog, edges: Edges, locks: Locks) -> None:
         self._catalog, self._edges = catalog, edges
         self._seen = tuple(row for lock in locks.values() for row in lock.sources)
-        self._updated: set[str] = set()
+        self._updated: dict[str, AptRoot] = {}
 
     def of(self, definition: Definition) -> AptRoot:
-        """The apt of a definition."""
+        """The apt of a definition; definitions with the same sources have one."""
         apt = packages.apt_root(self._catalog, definition, self._edges)
         if apt.name not in self._updated:
             self._edges.reporter.step("reading package indexes")
             apt.update(self._seen)
-            self._updated.add(apt.name)
-        return apt
+            self._updated[apt.name] = apt
+        return self._updated[apt.name]
 
 
-def _locked(
+def _hoped(
+    catalog: Catalog, wanted: Iterable[Definition], old: Locks, moving: Callable[[Definition], bool],
+    resolved: Callable[[Definition, Locks], Lock],
+) -> dict[str, Lock]:  # fmt: skip
+    """What locks come to be, if all numbers that were learnt still hold; those of definitions that were never locked, and
+    of what stands on them, are not known ahead."""
+    found: dict[str, Lock] = {}
+    for definition in wanted:
+        before = old.get(definition.key)
+        if before is None or any(part.key not in found for part in definition.chain()[:-1]):
+            continue
+        fits = _misfit(catalog, definition, before, found, before.architecture) is None
+        if definition.foreign:
+            # One that does not fit is told when it is its turn.
+            found |= {definition.key: before} if fits else {}
+        else:
+            made = before if fits and not moving(definition) else resolved(definition, found)
+            found[definition.key] = replace(made, text=reviewing.kept(definition, before))
+    return found
+
+
+def _configure_ahead(catalog: Catalog, wanted: Iterable[Definition], old: Locks, hoped: Locks, edges: Edges) -> None:
+    """Configure several at once of which it is then asked, one by one, what came of it."""
+    asked = tuple(x for x in wanted if x.key in hoped and not _same(old[x.key], hoped[x.key]))
+    if len(asked) > 1:
+        _states(catalog, asked, hoped, edges)
+
+
+def _resolved(
     catalog: Catalog, definition: Definition, before: Lock | None, locks: Locks, apt: AptRoot, edges: Edges, *,
     update: bool = False, regroup: bool = False, only: frozenset[str] = frozenset(), holds: tuple[Hold, ...] = (),
     gone: frozenset[str] = frozenset(),
 ) -> Lock:  # fmt: skip
-    """Resolve one definition on top of the locks below it.
+    """Resolve one definition on top of the locks below it; the numbers of its users and groups are those of before.
 
     Args:
         gone: sha256 of locked packages that cannot be had any more.
@@ -334,16 +376,29 @@ def _locked(
             catalog, definition, below, found, facts.architecture, before, edges, update=update, regroup=regroup
         )
         made = replace(made, environments=environments, wheels=own)
-    same = before is not None and (before.packages, before.fingerprint, before.clock, before.answers, before.rules) == (
-        found, made.fingerprint, clock, made.answers, made.rules,
-    )  # fmt: skip
-    if before is not None and same:
+    if before is None:
+        return made
+    if _same(before, made):
         made = replace(made, users=before.users, groups=before.groups)
         # Newer dates of the indexes alone are no reason to write.
         return before if replace(made, sources=before.sources, built=before.built, text=before.text) == before else made
-    if before is not None:
-        # Layers that are the same still turn out to be what they were, and a report tells what is new by that.
-        made = replace(made, built=before.built)
+    # Layers that are the same still turn out to be what they were, and a report tells what is new by that.
+    return replace(made, built=before.built)
+
+
+def _same(before: Lock, made: Lock) -> bool:
+    """Whether configuring is given what it was given before."""
+    return (before.packages, before.fingerprint, before.clock, before.answers, before.rules) == (
+        made.packages, made.fingerprint, made.clock, made.answers, made.rules,
+    )  # fmt: skip
+
+
+def _learnt(
+    catalog: Catalog, definition: Definition, before: Lock | None, made: Lock, locks: Locks, edges: Edges
+) -> Lock:
+    """A resolved lock with the numbers that scripts allocate."""
+    if before is not None and _same(before, made):
+        return made
     return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None)
 
 
@@ -384,16 +439,23 @@ def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges,
 
 def _configured(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, learn: bool) -> MadeLayer:
     """The state of a definition by locks that are not written yet."""
-    contents = packages.contents([definition], edges.store)
+    made, plans = _states(catalog, (definition,), locks, edges, learn=learn)
+    making.require(made, plans)
+    return made.layers[plans[0].cache_key]
+
+
+def _states(
+    catalog: Catalog, wanted: tuple[Definition, ...], locks: Locks, edges: Edges, *, learn: bool = False
+) -> tuple[Made, tuple[LayerPlan, ...]]:
+    """The states of some definitions, those below before those above."""
+    contents = packages.contents(wanted, edges.store)
     compression = catalog.workspace.defaults.compression
-    plan = planner.parts(chain(definition, locks), contents, compression, learn=learn)[-1].state
+    plans = tuple(planner.parts(chain(x, locks), contents, compression, learn=learn)[-1].state for x in wanted)
 
-    def fetch(wanted: tuple[Artifact, ...]) -> None:
-        packages.fetch(catalog, [definition], wanted, edges, locks.values())
+    def fetch(missing: tuple[Artifact, ...]) -> None:
+        packages.fetch(catalog, wanted, missing, edges, locks.values())
 
-    made = making.make((plan,), edges.store, fetch, edges.jobs, edges.reporter)
-    making.require(made, (plan,))
-    return made.layers[plan.cache_key]
+    return making.make(plans, edges.store, fetch, edges.jobs, edges.reporter), plans
 
 
 def _of(lock_: Lock, definition: Definition, found: MadeLayer) -> Lock:
@@ -489,7 +551,8 @@ def dev(
         if before is not None and not lost and _misfit(catalog, definition, before, made, architecture) is None:
             made[definition.key] = before
             continue
-        made[definition.key] = _locked(catalog, definition, before, made, indexes.of(definition), edges, gone=gone)
+        found = _resolved(catalog, definition, before, made, indexes.of(definition), edges, gone=gone)
+        made[definition.key] = _learnt(catalog, definition, before, found, made, edges)
         for one, new in locking.difference(before.packages if before else (), made[definition.key].packages).changed:
             edges.reporter.warn(f"{definition.name}: {one.name} {one.version} is gone, {new.version} takes its place")
     return made

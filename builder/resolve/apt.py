@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from builder.errors import ResolveError, SourceError, Unsatisfiable
 from builder.formats import deb
+from builder.formats.relations import Related
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import LockedPackage, LockedSource
 from builder.resolve import apt_config, apt_errors, apt_policy, indexes, stanzas
@@ -44,6 +45,10 @@ class Found:
     source: str
     suite: str
     path: str
+
+
+_related: dict[str, Related] = {}
+"""By a package's sha256: what many definitions stand on is read once."""
 
 
 class AptRoot:
@@ -164,14 +169,22 @@ class AptRoot:
         return _explained(packages, set(deb.relation_names(",".join(wishes))), known, bool(installed))
 
     def stanza(self, package: LockedPackage) -> dict[str, str] | None:
-        """A package's control fields: as resolved before, from its .deb in the store, or from an index."""
+        """A package's control fields: as resolved before, from an index, or from its .deb in the store."""
         if kept := stanzas.read(self._store.root / "stanzas" / package.sha256):
             return kept
+        if found := next((index.stanza(at) for index, at in self._known().get(package.sha256, ())), None):
+            return found
         digest = Digest.from_hex(package.sha256)
-        if self._store.has(digest):
-            with self._store.open(digest) as file:
-                return deb.control(file, package.name).fields
-        return next((index.stanza(at) for index, at in self._known().get(package.sha256, ())), None)
+        if not self._store.has(digest):
+            return None
+        with self._store.open(digest) as file:
+            return deb.control(file, package.name).fields
+
+    def related(self, package: LockedPackage) -> Related | None:
+        """What a package needs, gives and cannot stand; None if nothing is known of it any more."""
+        if package.sha256 not in _related and (fields := self.stanza(package)):
+            _related[package.sha256] = Related.of(fields)
+        return _related.get(package.sha256)
 
     def knows(self, package: LockedPackage) -> bool:
         """Whether a package's control fields can be had here."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import PackageHeld, ResolveError, Unsatisfiable
-from builder.formats import deb
+from builder.formats import deb, relations
 from builder.model.decision import Hold
 from builder.model.lock import RULES, Artifact, Grouping, Lock, LockedAnswer, LockedGroup, LockedPackage, LockedUser
 from builder.resolve.apt_policy import Pin
@@ -82,6 +82,10 @@ def resolve(
     kept = _standing(locked, frozenset(p.name for p in locked if not available(p) or apt.replaced(p)), apt)
     pins = _pins((hold for hold in holds if not hold.version or hold.package in only), (*beneath, *kept), apt)
     newer = _newer(kept, only, facts, apt, pins) if only else {}
+    asks = old is not None and not facts.essential and fingerprint(facts) == old.fingerprint
+    if asks and not newer and _hold(facts, (*beneath, *kept), apt):
+        # apt, which sees all of them as installed, would add nothing.
+        return _needed(facts, beneath, kept, apt)
     wishes = (*facts.wishes, *(f"{name} (>= {version})" for name, version in newer.items()))
     if unknown := tuple(p for p in (*beneath, *kept) if p.name not in newer and not apt.knows(p)):
         obtain(unknown)
@@ -102,6 +106,12 @@ def resolve(
     replaced = {p.name for p in added}
     together = tuple(sorted((*(p for p in kept if p.name not in replaced), *added)))
     return _needed(facts, beneath, together, apt) if kept else together
+
+
+def _hold(facts: Facts, there: tuple[LockedPackage, ...], apt: AptRoot) -> bool:
+    """Whether packages go together as they are, and with what is wished for."""
+    related = [apt.related(package) for package in there]
+    return all(related) and relations.hold((one for one in related if one), facts.wishes)
 
 
 def _solve(
