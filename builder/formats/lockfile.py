@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
 from operator import attrgetter
@@ -30,6 +32,8 @@ from builder.model.lock import (
 from dsl.errors import DefinitionError, Place, Problem
 
 LOCK_VERSION = 1
+_GZIP = b"\x1f\x8b"
+_LARGEST = 64 << 20
 _HEADER = "# Made by `imgbuild lock`; read it in reviews, do not edit it.\n"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T")
@@ -73,6 +77,46 @@ def parse(text: str, path: Path) -> LockFile:
         raise _broken(path, mark.line + 1 if mark else 1, "the lock is not YAML") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _broken(path, 1, f"the lock is damaged: {error}") from None
+
+
+def packed(text: str) -> bytes:
+    """A lock as it lies beside an image: by gzip, since each release is sent with its own."""
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def unpacked(data: bytes) -> bytes:
+    """The text of a lock that lies beside an image; what is not by gzip is as it is.
+
+    Raises:
+        ValueError: it is cut off or damaged, or too large to be a lock.
+    """
+    if not data.startswith(_GZIP):
+        return data
+    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        found = reader.decompress(data, _LARGEST)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not reader.eof:
+        raise ValueError("it is cut off, or too large")
+    return found
+
+
+def beside(data: bytes, image: str) -> tuple[Lock, ...]:
+    """The locks that lie beside an image, of its chain from the bottom.
+
+    Args:
+        image: what messages call it.
+
+    Raises:
+        DefinitionError: they are damaged.
+    """
+    path = Path(f"{image} (its lock)")
+    try:
+        text = unpacked(data).decode("utf-8", "replace")
+    except ValueError as error:
+        raise _broken(path, 1, f"the lock is damaged: {error}") from None
+    return parse(text, path).locks
 
 
 def text(locks: LockFile) -> str:

@@ -461,5 +461,5 @@ def _named(job: _Job, sections: Mapping[int, str]) -> transports.Named:
         "org.imgbuild.revision": str(plan_.revision),
         "org.imgbuild.content-key": str(plan_.content_key),
     }
-    lock = lockfile.with_sections(sections[id(job.locks[part.key])] for part in job.image.chain()).encode()
+    lock = lockfile.packed(lockfile.with_sections(sections[id(job.locks[part.key])] for part in job.image.chain()))
     return transports.Named(plan_.image, f"{plan_.image}:{plan_.tag}", annotations, {oci_layout.LOCK: lock})

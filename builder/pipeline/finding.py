@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import contents, transports
@@ -273,8 +272,8 @@ def series(places: Sequence[str], store: Store, names: Names) -> Mapping[tuple[s
 
 
 def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, Artifact]]:
-    text = stored.beside(oci_layout.LOCK)
-    if text is None:
+    beside = stored.beside(oci_layout.LOCK)
+    if beside is None:
         # An image of others, or from an engine: what its layers say of themselves, without sources and reasons.
         for layer in contents.layers(transports.parsed(stored)):
             for name, version in layer.packages:
@@ -287,6 +286,6 @@ def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, Artifact]]:
                 if wish.fits(package):
                     yield layer.definition, package
         return
-    for lock in lockfile.parse(text.decode("utf-8", "replace"), Path(f"{stored.name} (its lock)")).locks:
+    for lock in lockfile.beside(beside, stored.name):
         held: tuple[Artifact, ...] = (*lock.packages, *lock.wheels)
         yield from ((lock.name, package) for package in held if wish.fits(package))

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from builder import file_differences, transports
@@ -131,11 +130,11 @@ def planned(
 
 def _locked(catalog: Catalog, stored: StoredImage, image: Image) -> tuple[Definition, dict[str, Lock]]:
     """The definition of an image, and the locks of its chain that lie beside it."""
-    text = stored.beside(oci_layout.LOCK)
-    if text is None:
+    beside = stored.beside(oci_layout.LOCK)
+    if beside is None:
         hint = "an OCI layout that `imgbuild build` wrote keeps it: name the image there, oci:DIR:NAME"
         raise ImageError(f"{stored.name} has no lock beside it", hint)
-    locks = lockfile.parse(text.decode("utf-8", "replace"), Path(f"{stored.name} (its lock)")).locks
+    locks = lockfile.beside(beside, stored.name)
     labels = image.labels
     title = labels.get("org.opencontainers.image.title", "")
     component = stored.notes.get("org.imgbuild.component") or labels.get("org.imgbuild.component", "")

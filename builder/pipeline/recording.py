@@ -311,9 +311,9 @@ def _of_images(place: str, names: Names, edges: Edges) -> Iterator[tuple[Release
     beside it."""
     for name in transports.releases(place, edges.store, names):
         for stored in transports.read_chosen(name, edges.store, names):
-            text = stored.beside(oci_layout.LOCK)
-            if text is not None and _revision(stored.notes):
-                release = _described(stored.name, stored.notes, text, transports.parsed(stored))
+            lock = stored.beside(oci_layout.LOCK)
+            if lock is not None and _revision(stored.notes):
+                release = _described(stored.name, stored.notes, lock, transports.parsed(stored))
                 yield release, published.of(release, stored)
 
 
@@ -323,9 +323,9 @@ def _revision(said: Mapping[str, str]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _described(name: str, said: Mapping[str, str], text: bytes, image: Image) -> Release:
+def _described(name: str, said: Mapping[str, str], lock: bytes, image: Image) -> Release:
     """An image as a release, by what is said of it and the lock that lies beside it."""
-    locks = lockfile.parse(text.decode("utf-8", "replace"), Path(f"{name} (its lock)")).locks
+    locks = lockfile.beside(lock, name)
     held = tuple(tuple(_held(lock)) for lock in locks)
     return Release(
         said.get("org.imgbuild.component", ""), said.get("org.imgbuild.image", ""),

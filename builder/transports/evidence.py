@@ -16,7 +16,7 @@ from builder.trust import cosign
 from builder.trust.cosign import Entry, Seal
 
 ARTIFACTS = {
-    LOCK: "application/vnd.imgbuild.lock.v1+yaml",
+    LOCK: "application/vnd.imgbuild.lock.v1.yaml+gzip",
     PROVENANCE: "application/vnd.in-toto+json",
     SPDX: "application/spdx+json",
     CYCLONEDX: "application/vnd.cyclonedx+json",

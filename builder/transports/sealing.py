@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from builder.errors import ImageError, IntegrityError
-from builder.formats import oci
+from builder.formats import lockfile, oci
 from builder.model.digest import Digest
 from builder.registry import content, uploads
 from builder.registry.session import Session
 from builder.registry.uploads import Bytes
 from builder.transports import evidence
 from builder.transports.evidence import PREDICATES
+from builder.transports.oci_layout import LOCK
 from builder.trust import cosign, dsse
 from builder.trust.cosign import Entry, Seal, Signer
 
@@ -40,11 +41,19 @@ def vouched(payload: bytes, digest: Digest, note: str, document: bytes) -> bool:
     found = dsse.subject(payload, digest)
     if found is None or found[1] != PREDICATES[note]:
         return False
-    return payload == dsse.statement(found[0], digest, PREDICATES[note], document)
+    try:
+        return payload == dsse.statement(found[0], digest, PREDICATES[note], _read(note, document))
+    except ValueError:
+        return False
+
+
+def _read(note: str, document: bytes) -> bytes:
+    """A document as it is attested: of a lock its text."""
+    return lockfile.unpacked(document) if note == LOCK else document
 
 
 def _statement(name: str, digest: Digest, note: str, document: bytes) -> bytes:
-    made = dsse.statement(name, digest, PREDICATES[note], document)
+    made = dsse.statement(name, digest, PREDICATES[note], _read(note, document))
     if dsse.subject(made, digest) is None:
         raise ImageError(
             f"{name}@{digest}: what lies beside it as {note} cannot be attested: it speaks of another image",

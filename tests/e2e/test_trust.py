@@ -106,7 +106,7 @@ def test_oras_discovers(debian: Tools, site: Site, published: tuple[str, Pair], 
     said: dict[str, Any] = json.loads(found.stdout)
     listed = {one["artifactType"]: one["digest"] for one in said.get("referrers") or said["manifests"]}
     assert listed.keys() == {
-        "application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.imgbuild.lock.v1+yaml",
+        "application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.imgbuild.lock.v1.yaml+gzip",
         "application/vnd.in-toto+json", "application/vnd.openvex+json",
     }  # fmt: skip
     repository = reference.rpartition(":")[0]

@@ -251,7 +251,7 @@ def test_what_lies_beside_an_image_refers_to_it(plain: Registry, store: Store, t
         listed, by_api = content.referrers(session, f"{team}/web", image.digest)
     assert not by_api
     assert {found.artifact_type for found in listed} == {
-        "application/vnd.imgbuild.lock.v1+yaml", "application/spdx+json", "application/vnd.in-toto+json",
+        "application/vnd.imgbuild.lock.v1.yaml+gzip", "application/spdx+json", "application/vnd.in-toto+json",
     }  # fmt: skip
     later = replace(one, beside={**beside, oci_layout.PROVENANCE: b'{"a": 2}', oci_layout.CYCLONEDX: b"[]"})
     assert send(plain.host, later)[0].attached == (oci_layout.CYCLONEDX,)

@@ -93,3 +93,25 @@ def test_damage_is_told(tmp_path: Path, text: str, line: int, message: str) -> N
 
 def test_no_file_is_no_lock(tmp_path: Path) -> None:
     assert lockfile.read(tmp_path / "lock.yaml") == LockFile()
+
+
+def test_what_lies_beside_an_image_is_packed() -> None:
+    text = lockfile.text(_file())
+    data = lockfile.packed(text)
+    assert data == lockfile.packed(text)
+    assert len(data) < len(text.encode())
+    assert lockfile.unpacked(data) == text.encode()
+    assert lockfile.beside(data, "web:1-r1") == lockfile.beside(text.encode(), "web:1-r1") == _file().locks
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x1f\x8b", lockfile.packed("lock: 1")[:-3], b"\x1f\x8b\x08junk", lockfile.packed("lock: 7")]
+)
+def test_damage_beside_an_image_is_told(data: bytes) -> None:
+    with pytest.raises(DefinitionError, match=r"web:1-r1 \(its lock\)"):
+        lockfile.beside(data, "web:1-r1")
+
+
+def test_what_is_too_large_is_no_lock() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        lockfile.unpacked(lockfile.packed(" " * ((64 << 20) + 1)))
