@@ -20,7 +20,8 @@ ENVIRONMENT = {
     # What is written in the order of a hash must not differ from run to run.
     "PERL_HASH_SEED": "0",
     "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
+    # Trees have none, and what is compiled for one script serves the next; this folder stays out of every state.
+    "PYTHONPYCACHEPREFIX": "/run/pycache",
 }
 """What every script is given."""
 DPKG = ("dpkg", "--force-unsafe-io", "--force-confold", "--force-confdef")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from builder.formats.places import canonical
 from builder.formats.relations import parsed
 
 INFO = "var/lib/dpkg/info"
+_BLANK = re.compile(r"\n[ \t\r]*\n")
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)$")
 
 
@@ -23,11 +24,15 @@ class Stanza:
     """The fields of a package in the order in which they stand; continued lines keep their form."""
 
     fields: tuple[tuple[str, str], ...]
+    _by_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Of a field that stands there twice, the first counts.
+        object.__setattr__(self, "_by_name", {key.lower(): value for key, value in reversed(self.fields)})
 
     def get(self, name: str, default: str = "") -> str:
         """A field, whatever its case."""
-        wanted = name.lower()
-        return next((value for key, value in self.fields if key.lower() == wanted), default)
+        return self._by_name.get(name.lower(), default)
 
     def with_field(self, name: str, value: str) -> Stanza:
         """With a field set in its place, or added at the end; an empty value removes it."""
@@ -65,19 +70,21 @@ def _gap(value: str) -> str:
 
 def parse(text: str) -> tuple[Stanza, ...]:
     """The stanzas of a status or control file."""
-    stanzas: list[Stanza] = []
+    found = map(_stanza, _BLANK.split(text))
+    return tuple(stanza for stanza in found if stanza.fields)
+
+
+@lru_cache(maxsize=4096)
+def _stanza(text: str) -> Stanza:
+    # Most of a status is as it was below, and a worker makes many states.
     fields: list[tuple[str, str]] = []
-    for line in [*text.splitlines(), ""]:
-        if not line.strip():
-            if fields:
-                stanzas.append(Stanza(tuple(fields)))
-            fields = []
-        elif line[0] in " \t" and fields:
+    for line in text.splitlines():
+        if line[:1] in (" ", "\t") and fields:
             key, value = fields[-1]
             fields[-1] = (key, f"{value}\n{line}")
         elif match := _FIELD.match(line):
             fields.append((match[1], match[2]))
-    return tuple(stanzas)
+    return Stanza(tuple(fields))
 
 
 def format(stanzas: Iterable[Stanza]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,10 +174,12 @@ def _forget(root: Root, package: Unpacked, paths: Container[str]) -> None:
     root.write(file, text.encode("utf-8", "surrogateescape"), 0o644, 0, 0)
 
 
-def _bringing(new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Container[str]) -> dict[str, list[Unpacked]]:
+def _bringing(new: Sequence[Unpacked], old: Sequence[Unpacked], diverted: Collection[str]) -> dict[str, list[Unpacked]]:
+    # What old ones bring together was settled when they came, unless it is diverted now.
+    asked = {path for package in new for path in package.files} | {*diverted}
     found: dict[str, list[Unpacked]] = defaultdict(list)
     for package in (*old, *new):
-        for path in package.files:
+        for path in asked.intersection(package.files):
             found[path].append(package)
     result = {}
     for path, packages in found.items():

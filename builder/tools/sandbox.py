@@ -69,6 +69,7 @@ class Sandbox:
         self._env = env
         self._log = log
         self._mounts = 0
+        self._names: dict[Path, str] = {}
 
     @property
     def root(self) -> Path:
@@ -83,12 +84,13 @@ class Sandbox:
             upper: takes what changes; on one file system with the sandbox's folder.
         """
         self._mounts += 1
-        links = self._folder / f"lowers-{self._mounts}"
-        links.mkdir()
-        names = []
-        for number, lower in enumerate(lowers):
-            names.append(format(number, "x"))
-            (links / names[-1]).symlink_to(lower)
+        links = self._folder / "lowers"
+        links.mkdir(exist_ok=True)
+        for lower in lowers:
+            if lower not in self._names:
+                self._names[lower] = format(len(self._names), "x")
+                (links / self._names[lower]).symlink_to(lower)
+        names = [self._names[lower] for lower in lowers]
         # An overlay that writes nothing to the disk when asked to leaves a mark in it that no other may find.
         work = self._folder / f"work-{self._mounts}"
         work.mkdir()
