@@ -41,6 +41,11 @@ class Declared:
         return self._label("run")
 
     @property
+    def service(self) -> bool:
+        """Whether it is a service: of others only steps run."""
+        return bool(self.run.get("service", True))
+
+    @property
     def platform(self) -> dict[str, Any]:
         """What the platform must provide."""
         found: dict[str, Any] = self.run.get("platform", {})

@@ -193,6 +193,9 @@ def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Pro
     for name, step in image.steps.items():
         yield from _command(definition, ("steps", name, "command"), step.command)
         yield from _order(definition, image, name)
+        if step.when == "start" and not run.service:
+            message = "nothing starts here: by `service: false` it is no service"
+            yield _tell(definition, ("steps", name, "when"), "no-service", message, "say `before`")
     if health and health.exec:
         yield from _command(definition, ("run", "health", "exec"), health.exec)
     users: list[tuple[Path_, str]] = [(("run", "user"), run.user)]

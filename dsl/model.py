@@ -359,6 +359,8 @@ class Run(Node, frozen=True, kw_only=True):
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)]
     """The service's own executable and its arguments; it logs to stdout."""
+    service: bool = True
+    """Whether that is a service, which runs until it is told to end. Of what is none (a client, a tool) the deploy stage runs the steps alone."""
     user: UserName
     """Who it runs as; a user with a fixed number."""
     group: UserName | None = None
@@ -436,6 +438,8 @@ class Provision(Node, frozen=True, kw_only=True):
     """The scheme of its address: `mysql+pymysql`."""
     path: Annotated[str, _like(r"(/[^\s#]*)?", "a path of an address, such as `/v3`")] = ""
     """Where its address ends; `{account}` stands for the account's name."""
+    listed: Mapping[Key, Mapping[Key, str]] = field(default_factory=dict)
+    """What those who provide other functions are told of it, by function: `{identity: {type: image, name: glance}}`; templates have it by `listed('identity')`."""
 
 
 class StatOverride(Ownership, frozen=True, kw_only=True):

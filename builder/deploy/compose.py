@@ -25,7 +25,8 @@ def text(deployment: Deployment) -> str:
     services: dict[str, Any] = {}
     volumes: dict[str, Any] = {}
     for one in deployment.workloads:
-        services[one.name] = {**_common(one), **_service(one)}
+        if one.declared.service:
+            services[one.name] = {**_common(one), **_service(one)}
         for step in one.declared.steps:
             services[f"{one.name}-{step}"] = {**_common(one, one.declared.step(step)), **_step(one, step)}
         volumes |= {f"{one.name}-{name}": {} for name in one.declared.run.get("volumes", {})}

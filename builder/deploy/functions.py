@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 Secrets = Callable[[str], str]
@@ -32,6 +32,18 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """What is told of a service where another function is provided.
+
+    Attributes:
+        told: by its definition: ``{type: image, name: glance}``.
+    """
+
+    service: Service
+    told: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """Where a function is found: what ``service('database')`` is in a template.
 
@@ -40,6 +52,7 @@ class Service:
         port: empty where the scheme has one of its own.
         path: where its address ends; ``{account}`` stands for the name of an account.
         met: told of each account that is asked for.
+        listed: what those who provide other functions are told of it, by function.
     """
 
     function: str
@@ -49,6 +62,7 @@ class Service:
     path: str
     secrets: Secrets
     met: Met = _nobody
+    listed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def outside(cls, function: str, address: str, secrets: Secrets) -> Service:
@@ -85,3 +99,8 @@ class Service:
 
 
 Services = Mapping[str, Service]
+
+
+def listed(services: Services, function: str) -> tuple[Entry, ...]:
+    """All services that are told of where a function is provided, by their own functions' names."""
+    return tuple(Entry(one, one.listed[function]) for _, one in sorted(services.items()) if function in one.listed)

@@ -26,7 +26,8 @@ def units(deployment: Deployment, folder: str) -> dict[str, str]:
     network = f"{deployment.site}.network"
     found = {network: _unit({"Network": [("NetworkName", deployment.site)]})}
     for one in deployment.workloads:
-        found[f"{one.name}.container"] = _service(one, network, folder)
+        if one.declared.service:
+            found[f"{one.name}.container"] = _service(one, network, folder)
         for step in one.declared.steps:
             found[f"{one.name}-{step}.container"] = _step(one, step, network, folder)
         for name in one.declared.run.get("volumes", {}):

@@ -12,7 +12,8 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from builder.deploy.functions import Account, Secrets, Service, Services
+from builder.deploy import functions
+from builder.deploy.functions import Account, Entry, Secrets, Service, Services
 from dsl.errors import DefinitionError, ImgbuildError, Place, Problem, nearest
 
 _ABSENT = object()
@@ -43,8 +44,8 @@ class Answers:
 def render(template: Path, answers: Answers) -> str:
     """The text of a template.
 
-    It has four functions: ``service('FUNCTION')``, ``value('NAME')`` or ``value('NAME', DEFAULT)``, ``secret('NAME')``,
-    and ``accounts('FUNCTION')`` for who provides it.
+    It has five functions: ``service('FUNCTION')``, ``value('NAME')`` or ``value('NAME', DEFAULT)``, ``secret('NAME')``,
+    and ``accounts('FUNCTION')`` and ``listed('FUNCTION')`` for who provides it.
 
     Raises:
         DefinitionError: it asks for what the site does not have, or is no template; with its line.
@@ -79,6 +80,10 @@ def _rendered(text: str, name: str, at: Callable[[int], Place], answers: Answers
         there = service(function)
         return tuple(there.account(name, *more) for name, more in answers.accounts(function).items())
 
+    def listed(function: str) -> tuple[Entry, ...]:
+        service(function)
+        return functions.listed(services, function)
+
     def value(name: str, default: Any = _ABSENT) -> Any:
         found = values.get(name, default)
         if found is _ABSENT:
@@ -94,7 +99,7 @@ def _rendered(text: str, name: str, at: Callable[[int], Place], answers: Answers
     try:
         code = environment.compile(text, filename=name)
         made = environment.template_class.from_code(environment, code, environment.make_globals(None))
-        return made.render(service=service, value=value, secret=answers.secrets, accounts=accounts)
+        return made.render(service=service, value=value, secret=answers.secrets, accounts=accounts, listed=listed)
     except ImgbuildError:
         raise
     except TemplateSyntaxError as error:

@@ -163,7 +163,7 @@ def services(
             hint = f"say which under `services`: {{{function}: {{from: {providers[0][0].reference}}}}}"
             raise file.problem(at, "ambiguous", f"several provide {function!r}: {said}", hint)
         reached = [
-            Service(function, told.scheme, host(image.name), str(port), told.path, secrets, met)
+            Service(function, told.scheme, host(image.name), str(port), told.path, secrets, met, told.listed)
             for image, told in providers
             if (port := _port(function, told, declared[image.key]))
         ]

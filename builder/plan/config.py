@@ -85,7 +85,7 @@ def _labels(
 
 
 def _run(run: model.Run, numbers: Numbers) -> dict[str, Any]:
-    plain = ("ports", "limits", "platform", "health", "stop_grace")
+    plain = ("service", "ports", "limits", "platform", "health", "stop_grace")
     described = {key: value for key, value in run.said().items() if key in plain}
     if run.groups:
         described["groups"] = [numbers.gid(name) for name in run.groups]

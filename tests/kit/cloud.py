@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.kit.fleet import COMPONENTS, Fleet
+from tests.kit.fleet import Fleet
 from tests.kit.rendering import SERVICES, password, rendered
 from tests.kit.running import Running, Site
 
@@ -16,7 +16,7 @@ REGION = "RegionOne"
 ADMIN = {
     "OS_AUTH_URL": SERVICES["identity"].url,
     "OS_USERNAME": "admin",
-    "OS_PASSWORD": password("admin-identity"),
+    "OS_PASSWORD": password("admin"),
     "OS_PROJECT_NAME": "admin",
     "OS_USER_DOMAIN_ID": "default",
     "OS_PROJECT_DOMAIN_ID": "default",
@@ -37,8 +37,7 @@ class Cloud:
     @classmethod
     def begin(cls, site: Site, fleet: Fleet) -> Cloud:
         """Start database, messages, cache and identity, each by its own steps."""
-        images = fleet.load(site.engine, "mariadb", "rabbitmq", "memcached", "keystone")
-        images |= fleet.load(site.engine, "openstack-client", where=f"{COMPONENTS}/openstack-client")
+        images = fleet.load(site.engine, "mariadb", "rabbitmq", "memcached", "keystone", "openstack-client")
         cloud = cls(site, fleet, images)
         site.step(images["mariadb"], "init")
         cloud.start("mariadb")
@@ -88,7 +87,7 @@ class Cloud:
         url = SERVICES["identity"].url
         env = {
             "OS_BOOTSTRAP_USERNAME": name,
-            "OS_BOOTSTRAP_PASSWORD": password(f"{name}-identity"),
+            "OS_BOOTSTRAP_PASSWORD": password(name),
             "OS_BOOTSTRAP_PROJECT_NAME": project,
             "OS_BOOTSTRAP_REGION_ID": REGION,
             **{f"OS_BOOTSTRAP_{kind}_URL": url for kind in ("PUBLIC", "INTERNAL", "ADMIN")},

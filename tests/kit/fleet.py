@@ -9,9 +9,6 @@ from pathlib import Path
 from tests.kit.engines import Docker, Engine
 from tests.kit.project import ROOT, imgbuild
 
-COMPONENTS = "tests/e2e/components"
-"""Where the tests' own components lie."""
-
 
 class Fleet:
     """Images by the folder of their definition and their name.
@@ -23,7 +20,7 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.cache = folder / "cache"
         self.site = folder / "site"
-        for name in ("layers", "repos", "examples", COMPONENTS):
+        for name in ("layers", "repos", "examples"):
             shutil.copytree(ROOT / name, self.site / name)
         shutil.copy(ROOT / "imgbuild.yaml", self.site)
         kept = os.environ.get("IMGBUILD_TEST_CACHE")

@@ -22,6 +22,7 @@ class Account:
     """What a service lets one of its users in with."""
 
     url: str
+    password: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Service:
     def account(self, name: str, *more: str) -> Account:
         """The account of a user; a database has its user's name, and there may be more."""
         path = self.path.format(name=name)
-        return Account(f"{self.scheme}://{name}:{password(name)}@{self.address}{path}")
+        return Account(f"{self.scheme}://{name}:{password(name)}@{self.address}{path}", password(name))
 
 
 SERVICES: Mapping[str, Service] = {

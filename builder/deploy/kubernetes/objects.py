@@ -96,7 +96,8 @@ def _all(deployment: Deployment, target: Target, order: waves.Waves) -> Iterator
     yield network.closed(target)
     seen: set[str] = set()
     for one in deployment.workloads:
-        yield from _workload(one, deployment, target, order)
+        if one.declared.service:
+            yield from _workload(one, target, order)
         # In several groups of hosts it is one service, and what is done once is done once.
         if one.name not in seen:
             seen.add(one.name)
@@ -109,9 +110,7 @@ def _all(deployment: Deployment, target: Target, order: waves.Waves) -> Iterator
             yield from _steps(one, target, order)
 
 
-def _workload(
-    one: Workload, deployment: Deployment, target: Target, order: waves.Waves
-) -> Iterator[Mapping[str, Any] | Kept]:
+def _workload(one: Workload, target: Target, order: waves.Waves) -> Iterator[Mapping[str, Any] | Kept]:
     template, kept = pods.service(one, target)
     yield from kept
     yield from workloads.claims(one, target)

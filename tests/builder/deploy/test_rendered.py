@@ -91,6 +91,12 @@ def test_a_step_of_compose() -> None:
     ]
 
 
+def test_of_what_is_no_service_only_steps_run() -> None:
+    found = deployment({"service": False})
+    assert {*yaml.safe_load(compose.text(found))["services"]} == {"web-init"}
+    assert {*quadlet.units(found, "/srv")} == {"shop.network", "web-init.container"}
+
+
 def test_what_is_on_the_hosts_network_publishes_nothing() -> None:
     found = deployment({"ports": {"http": 80}, "platform": {"host": ["network"], "privileged": True}})
     service = yaml.safe_load(compose.text(found))["services"]["web"]

@@ -15,6 +15,7 @@ from dsl.errors import DefinitionError, Place
 
 SERVICES = {
     "database": Service("database", "mysql+pymysql", "mariadb", "3306", "/{account}", lambda name: f"p@{name}"),
+    "pages": Service("pages", "http", "web", "80", "/p", str, listed={"identity": {"type": "pages", "path": "/v1"}}),
     "identity": Service.outside("identity", "https://id.example/v3", str),
 }
 
@@ -93,3 +94,11 @@ def test_words_of_a_definition_are_rendered_at_their_place() -> None:
 def test_an_address_has_a_scheme_and_a_host(address: str) -> None:
     with pytest.raises(ValueError, match="no address"):
         Service.outside("identity", address, str)
+
+
+def test_who_provides_it_lists_what_is_told_of_others(tmp_path: Path) -> None:
+    text = "{% for one in listed('FUNCTION') %}{{ one.told.type }} {{ one.service.url ~ one.told.path }}{% endfor %}"
+    assert rendered(tmp_path, text.replace("FUNCTION", "identity")) == "pages http://web:80/p/v1"
+    assert rendered(tmp_path, text.replace("FUNCTION", "database")) == ""
+    with pytest.raises(DefinitionError, match="nothing at this site provides 'idenity'"):
+        rendered(tmp_path, text.replace("FUNCTION", "idenity"))

@@ -51,6 +51,14 @@ def test_each_is_what_it_says() -> None:
     assert job["restartPolicy"] == "OnFailure"
 
 
+def test_of_what_is_no_service_only_steps_run() -> None:
+    files = (ConfigFile("/etc/tool", 0, 8, "0640", "x"),)
+    tool = replace(planned(files=files), declared=declared("web", {"service": False}, COMMANDS))
+    found = rendered(tool)
+    kinds = {one["kind"] for one in found.values()}
+    assert kinds == {"Namespace", "ServiceAccount", "NetworkPolicy", "ConfigMap", "Job", "CronJob"}
+
+
 def test_they_come_in_waves() -> None:
     base = workload("base", provides=("base",))
     found = rendered(planned(), base)

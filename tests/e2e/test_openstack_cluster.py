@@ -1,0 +1,194 @@
+"""OpenStack's control plane on a real cluster: up by one command, then used by OpenStack's own command line."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.kit.fleet import Fleet
+from tests.kit.kubernetes.cluster import Cluster, started, until
+from tests.kit.project import ROOT, Run, imgbuild
+
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
+REGISTRY = "kube.local"
+NAMESPACE = "openstack"
+ON_HOSTS = (
+    "libvirt", "openvswitch", "neutron/neutron-dhcp-agent", "neutron/neutron-l3-agent", "neutron/neutron-metadata-agent",
+    "neutron/neutron-openvswitch-agent",
+)  # fmt: skip
+"""What the example runs on hosts of virtual machines: they want more of a kernel than the cluster has."""
+NOVA = ("nova-api", "nova-conductor", "nova-metadata", "nova-novncproxy", "nova-scheduler")
+MOST = 600
+"""How many seconds a wave may take: the services of a wave start all at once, on one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The site, and its command line in a pod of its own."""
+
+    cluster: Cluster
+    fleet: Fleet
+    folder: Path
+    layout: Path
+
+    def run(self, command: str, *words: str) -> Run:
+        """Run a command of `imgbuild deploy`; it must end well."""
+        files = ("--secrets", str(self.folder / "secrets.yaml"), "--layout", str(self.layout))
+        told = ("deploy", command, str(self.folder), *words, *(files if command != "status" else ()))
+        found = imgbuild(*told, cache=self.fleet.cache, cwd=self.fleet.site, env=self.cluster.environment)
+        assert found.code == 0, found.errors + found.output
+        return found
+
+    def kubectl(self, *words: str, told: str | None = None) -> str:
+        """What kubectl says of its namespace."""
+        return self.cluster.kubectl("-n", NAMESPACE, *words, told=told)
+
+    def client(self) -> None:
+        """Start a pod like that of the client's step, in which commands can be run."""
+        step = "app.kubernetes.io/name=openstack-client-entries"
+        (job,) = self.cluster.get("-n", NAMESPACE, "jobs", "-l", step)["items"]
+        spec = job["spec"]["template"]["spec"]
+        spec["containers"][0]["command"] = ["sleep", "infinity"]
+        spec["restartPolicy"] = "Always"
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec}
+        self.kubectl("apply", "-f", "-", told=json.dumps(pod))
+        self.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/client")
+
+    def inside(self, *words: str) -> str:
+        """What a command says in that pod."""
+        return self.kubectl("exec", "client", "--", *words)
+
+    def openstack(self, *words: str) -> Any:
+        """What the command line answers, as plain data."""
+        return json.loads(self.inside("openstack", *words, "-f", "json"))
+
+
+@pytest.fixture(scope="module")
+def cloud(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The example's control plane on a cluster, with nothing but one apply."""
+    folder = tmp_path_factory.mktemp("openstack")
+    told = yaml.safe_load((ROOT / "examples/openstack/site.yaml").read_text())
+    components = [name for name in told["components"] if name not in (*ON_HOSTS, "nova")]
+    components += [f"nova/{name}" for name in NOVA]
+    site = {key: told[key] for key in ("dsl", "site", "namespace", "values")}
+    site |= {"registry": REGISTRY, "components": components}
+    (folder / "site.yaml").write_text(yaml.safe_dump(site))
+    layout = folder / "layout"
+    built = imgbuild("build", *components, "--to", f"oci:{layout}", "--json", cache=fleet.cache, cwd=fleet.site)
+    assert built.code == 0, built.errors
+    gone = [one["image"] for one in built.json["images"] if one["tag"].endswith("-dev")]
+    if gone:
+        pytest.skip(f"the mirror has dropped locked versions: {', '.join(gone)}")
+    with started(folder) as cluster:
+        cluster.volumes(8)
+        cluster.load(layout, [one["image"] for one in built.json["images"]], REGISTRY)
+        found = Cloud(cluster, fleet, folder, layout)
+        found.run("apply", "--wait", "--timeout", str(MOST))
+        found.client()
+        yield found
+
+
+def test_all_of_it_is_up(cloud: Cloud) -> None:
+    rows = {row["name"]: row["state"] for row in cloud.run("status", "--json").json["rows"]}
+    assert rows["openstack-client/entries"] == "done"
+    assert {state for name, state in rows.items() if "/" in name} == {"done"}
+    services = {name: state for name, state in rows.items() if "/" not in name}
+    assert set(services.values()) == {"1 of 1 ready"}
+    assert {"glance-api", "placement", "neutron-server", "cinder-api", "horizon", *NOVA} <= set(services)
+    # The client is no service: only its step runs.
+    assert "openstack-client" not in services
+
+
+def test_no_secret_lies_where_others_read(cloud: Cloud) -> None:
+    secrets = yaml.safe_load((cloud.folder / "secrets.yaml").read_text())
+    readable = cloud.kubectl("get", "configmaps,deployments,statefulsets,jobs,pods,events", "-o", "json")
+    assert secrets["identity-glance"]
+    assert not [name for name, secret in secrets.items() if secret in readable]
+    log = cloud.kubectl("logs", "-l", "app.kubernetes.io/name=openstack-client-entries", "--tail", "-1")
+    assert "user glance\n" in log
+    assert not [name for name, secret in secrets.items() if secret in log]
+
+
+def test_entries_are_made_from_what_definitions_say(cloud: Cloud) -> None:
+    catalogue = {(one["Type"], one["Name"]) for one in cloud.openstack("catalog", "list")}
+    assert catalogue == {
+        ("identity", "keystone"), ("image", "glance"), ("placement", "placement"), ("network", "neutron"),
+        ("compute", "nova"), ("volumev3", "cinderv3"),
+    }  # fmt: skip
+    endpoints = {(one["Service Type"], one["Interface"]): one["URL"] for one in cloud.openstack("endpoint", "list")}
+    assert endpoints["volumev3", "public"] == "http://cinder-api:8776/v3/%(project_id)s"
+    assert {interface for _, interface in endpoints} == {"internal", "public"}
+    assigned = cloud.openstack("role", "assignment", "list", "--names", "--project", "service")
+    roles = {(one["User"].partition("@")[0], one["Role"]) for one in assigned}
+    users = ("cinder", "glance", "neutron", "nova", "placement")
+    assert roles == {(user, role) for user in users for role in ("admin", "service")}
+
+
+def test_entries_made_again_change_nothing_and_mend_what_was_changed(cloud: Cloud) -> None:
+    def again() -> list[str]:
+        said = cloud.run("step", "openstack-client", "entries").output.splitlines()
+        return [
+            line for line in said if line.split(" ")[0] in ("project", "user", "role", "region", "service", "endpoint")
+        ]
+
+    assert again() == []
+    (one,) = cloud.openstack("endpoint", "list", "--service", "image", "--interface", "public")
+    cloud.inside("openstack", "endpoint", "set", "--url", "http://elsewhere", one["ID"])
+    cloud.inside("openstack", "user", "set", "--password", "other", "glance")
+    assert again() == ["user glance", "endpoint http://glance-api:9292"]
+
+
+def test_an_image_comes_back_as_it_was(cloud: Cloud) -> None:
+    cloud.inside("dd", "if=/dev/urandom", "of=/tmp/there", "bs=1M", "count=16", "status=none")
+    words = ("--disk-format", "raw", "--container-format", "bare", "--file", "/tmp/there", "disk")
+    assert cloud.openstack("image", "create", *words)["status"] in ("queued", "saving", "active")
+    assert cloud.openstack("image", "show", "disk")["status"] == "active"
+    cloud.inside("openstack", "image", "save", "--file", "/tmp/back", "disk")
+    there, back = (line.split()[0] for line in cloud.inside("sha256sum", "/tmp/there", "/tmp/back").splitlines())
+    assert there == back
+
+
+def test_placement_counts(cloud: Cloud) -> None:
+    assert "VCPU" in {one["name"] for one in cloud.openstack("resource", "class", "list")}
+
+
+def test_a_network_with_a_subnet(cloud: Cloud) -> None:
+    assert cloud.openstack("network", "create", "inner")["status"] == "ACTIVE"
+    made = cloud.openstack("subnet", "create", "--network", "inner", "--subnet-range", "192.0.2.0/24", "inner")
+    assert made["gateway_ip"] == "192.0.2.1"
+    port = cloud.openstack("port", "create", "--network", "inner", "mine")
+    assert port["fixed_ips"][0]["ip_address"].startswith("192.0.2.")
+
+
+def test_volumes_have_a_scheduler(cloud: Cloud) -> None:
+    until(lambda: _up(cloud, "volume") >= {("cinder-scheduler", "up")}, 120)
+    assert cloud.openstack("volume", "type", "create", "slow")["name"] == "slow"
+    # Nobody is there who could make it; what is wanted is written down all the same.
+    assert cloud.openstack("volume", "create", "--size", "1", "wanted")["size"] == 1
+
+
+def test_computing_has_its_workers(cloud: Cloud) -> None:
+    assert cloud.openstack("flavor", "create", "--vcpus", "1", "--ram", "64", "--disk", "1", "tiny")["ram"] == 64
+    cloud.run("step", "nova-api", "cell1")
+    cloud.kubectl("rollout", "restart", "deployment/nova-api")  # it knows the cells that were there when it started
+    cloud.kubectl("rollout", "status", "deployment/nova-api", f"--timeout={MOST}s")
+    until(lambda: _up(cloud, "compute") >= {("nova-conductor", "up"), ("nova-scheduler", "up")}, 120)
+
+
+def test_the_dashboard_shows_its_page(cloud: Cloud) -> None:
+    with (
+        cloud.cluster.forwarded(NAMESPACE, "horizon", 8080) as url,
+        urllib.request.urlopen(f"{url}/auth/login/", timeout=60) as answer,
+    ):
+        assert (answer.status, "OpenStack Dashboard" in answer.read().decode()) == (200, True)
+
+
+def _up(cloud: Cloud, what: str) -> set[tuple[str, str]]:
+    return {(one["Binary"], one["State"]) for one in cloud.openstack(what, "service", "list")}
