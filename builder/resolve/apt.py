@@ -221,6 +221,22 @@ class AptRoot:
             if policy.candidate
         }
 
+    def exactly(self, versions: Mapping[str, str]) -> tuple[LockedPackage, ...] | None:
+        """The packages of some names and versions; None if one is nowhere, or differs from place to place."""
+        found: dict[str, set[str]] = {name: set() for name in versions}
+        fields: dict[str, dict[str, str]] = {}
+        for index in self._indexes() if versions else ():
+            for version in set(versions.values()):
+                for one in map(index.stanza, index.exactly("Version", version)):
+                    if versions.get(one["Package"]) == version:
+                        found[one["Package"]].add(one["SHA256"])
+                        fields.setdefault(one["Package"], one)
+        if any(len(each) != 1 for each in found.values()):
+            return None
+        for one in fields.values():
+            self._keep(one)
+        return tuple(_package(one, self.places(one["SHA256"])[0]) for one in fields.values())
+
     def built_from(self, source: str, version: str) -> frozenset[tuple[str, str]]:
         """The binary packages of a version of a source, and their versions, as far as indexes have them."""
         found: set[tuple[str, str]] = set()

@@ -82,10 +82,8 @@ def resolve(
     kept = _standing(locked, frozenset(p.name for p in locked if not available(p) or apt.replaced(p)), apt)
     pins = _pins((hold for hold in holds if not hold.version or hold.package in only), (*beneath, *kept), apt)
     newer = _newer(kept, only, facts, apt, pins) if only else {}
-    asks = old is not None and not facts.essential and fingerprint(facts) == old.fingerprint
-    if asks and not newer and _hold(facts, (*beneath, *kept), apt):
-        # apt, which sees all of them as installed, would add nothing.
-        return _needed(facts, beneath, kept, apt)
+    if old and (found := _moved(facts, old, beneath, kept, newer, apt)) is not None:
+        return _needed(facts, beneath, found, apt)
     wishes = (*facts.wishes, *(f"{name} (>= {version})" for name, version in newer.items()))
     if unknown := tuple(p for p in (*beneath, *kept) if p.name not in newer and not apt.knows(p)):
         obtain(unknown)
@@ -108,10 +106,26 @@ def resolve(
     return _needed(facts, beneath, together, apt) if kept else together
 
 
-def _hold(facts: Facts, there: tuple[LockedPackage, ...], apt: AptRoot) -> bool:
-    """Whether packages go together as they are, and with what is wished for."""
-    related = [apt.related(package) for package in there]
-    return all(related) and relations.hold((one for one in related if one), facts.wishes)
+def _moved(
+    facts: Facts, old: Lock, beneath: tuple[LockedPackage, ...], kept: tuple[LockedPackage, ...], newer: Mapping[str, str],
+    apt: AptRoot,
+) -> tuple[LockedPackage, ...] | None:  # fmt: skip
+    """What apt would come to, where there is nothing for it to decide; else None.
+
+    That is where a definition asks for what it asked for, and its packages go together with what lies below as they are,
+    but for those that move. Essential packages and what is recommended may come anew, so there it is asked.
+    """
+    if facts.essential or fingerprint(facts) != old.fingerprint or (newer and facts.recommends):
+        return None
+    had = {p.name: p for p in kept}
+    moves = apt.exactly(newer)
+    if moves is None:
+        return None
+    new = {p.name: replace(p, why=had[p.name].why) for p in moves}
+    found = tuple(sorted({**had, **new}.values()))
+    related = [apt.related(package) for package in (*beneath, *found)]
+    holds = all(related) and relations.hold((one for one in related if one), facts.wishes)
+    return found if holds else None
 
 
 def _solve(
