@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.kit import documents
 from tests.kit.distribution import Site
-from tests.kit.project import project
+from tests.kit.project import ROOT, project
 
 pytestmark = pytest.mark.integration
 
@@ -289,3 +290,22 @@ def test_a_lock_that_does_not_fit_is_told(deployed: Site) -> None:
 
 def _texts(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_guide_is_followed_as_far_as_no_cluster_is_needed(tmp_path: Path) -> None:
+    """docs/deploy.md: its first block; the others are run by tests/e2e/test_kubernetes.py."""
+    for name in ("imgbuild.yaml", "layers", "repos", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    script = documents.BLOCK.findall((ROOT / "docs/deploy.md").read_text())[0]
+    assert "| kubectl apply -f -" in script
+    told = documents.run(script.replace("| kubectl apply -f -", "> objects.yaml"), tmp_path, tmp_path / "cache", {})
+    objects = list(yaml.safe_load_all((tmp_path / "objects.yaml").read_text()))
+    assert {one["kind"] for one in objects} >= {"Namespace", "Secret", "Job", "StatefulSet", "Deployment", "DaemonSet"}
+    # Without --secrets no Secret is written, and else the same.
+    files = {
+        path.name.partition("-")[2].partition("-")[2].partition("-")[0] for path in (tmp_path / "rendered").iterdir()
+    }
+    assert files == {one["kind"].lower() for one in objects} - {"secret"}
+    assert "nova/nova-api" in told
+    secrets = yaml.safe_load((tmp_path / "secrets.yaml").read_text())
+    assert not any(str(secret) in told for secret in secrets.values())

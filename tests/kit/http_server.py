@@ -57,12 +57,14 @@ class HttpServer:
     Attributes:
         requests: what was asked so far, in order.
         unchanged: how often the answer was that nothing has changed.
+        otherwise: the address where whoever asks for what is not in the folder is sent; it is missing if that is empty.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.requests: list[Request] = []
         self.unchanged = 0
+        self.otherwise = ""
         self._faults: list[tuple[re.Pattern[str], Fault, list[int]]] = []
         self._passwords: dict[str, str] = {}
         self._mutex = Lock()
@@ -135,7 +137,7 @@ def _handler(owner: HttpServer) -> type[BaseHTTPRequestHandler]:
             if fault.status != 200:
                 self._short(fault.status, {"Location": fault.location} if fault.location else {})
             elif fault.body is None and not file.is_file():
-                self._short(404, {})
+                self._short(302, {"Location": owner.otherwise + self.path}) if owner.otherwise else self._short(404, {})
             else:
                 self._give(fault, (file.read_bytes() if fault.body is None else fault.body) + fault.more)
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import tarfile
@@ -82,7 +83,7 @@ class Cluster:
             node = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node"]}
             spec = {
                 "capacity": {"storage": "200Gi"},
-                "accessModes": ["ReadWriteOnce"],
+                "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
                 "persistentVolumeReclaimPolicy": "Retain",
                 "local": {"path": f"/var/lib/volumes/{number}"},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}},
@@ -90,6 +91,36 @@ class Cluster:
             named = {"name": f"volume-{number}"}
             objects.append({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": named, "spec": spec})
         self.kubectl("apply", "-f", "-", told=yaml.safe_dump_all(objects))
+
+    def kill(self, program: str) -> None:
+        """End a part of it at once, such as ``kubelet``; it is started again."""
+        wanted = str(self.binaries / program)
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = path.read_bytes().decode(errors="replace").split("\0")
+                if words[0] == wanted and any(str(self.folder) in word for word in words):
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+                    return
+        raise AssertionError(f"{program} does not run")
+
+    def inside(self, *words: str) -> list[str]:
+        """The words of a command that runs in the network of the node."""
+        outer = (self.folder / "pid").read_text().strip()
+        (first,) = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+        return ["nsenter", f"--net=/proc/{first}/ns/net", *words]
+
+    @contextlib.contextmanager
+    def reaching(self, port: int) -> Iterator[None]:
+        """A port of this machine's loopback is one of the node's, too, as long as the block runs."""
+        meeting = self.folder / f"run/{port}.sock"
+        here = ["socat", f"UNIX-LISTEN:{meeting},fork", f"TCP:127.0.0.1:{port}"]
+        there = self.inside("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr", f"UNIX-CONNECT:{meeting}")
+        with subprocess.Popen(here) as one, subprocess.Popen(there) as other:
+            try:
+                yield
+            finally:
+                one.terminate()
+                other.terminate()
 
     @contextlib.contextmanager
     def forwarded(self, namespace: str, service: str, port: int) -> Iterator[str]:
