@@ -11,6 +11,7 @@ import click
 
 from builder.cli import output
 from builder.cli.options import Common, common, targets
+from dsl.errors import DefinitionError
 
 if TYPE_CHECKING:
     from builder.cluster.api import Cluster
@@ -331,7 +332,12 @@ def _closed(common: Common, moved: tuple[tuple[str, str, str], ...]) -> Closed:
 
     if not moved:
         return closing.Closed()
-    return closing.between(common.catalog(), moved, Edges(common.store(), common.reporter()))
+    try:
+        catalog = common.catalog()
+    except DefinitionError:
+        # What runs can be taken back without a workspace.
+        return closing.Closed(unknown=tuple(f"{image}:{tag}" for image, *tags in moved for tag in tags))
+    return closing.between(catalog, moved, Edges(common.store(), common.reporter()))
 
 
 def _show_closed(common: Common, closed: Closed, verb: str = "closes") -> None:
@@ -341,9 +347,7 @@ def _show_closed(common: Common, closed: Closed, verb: str = "closes") -> None:
         print(f"{verb:7} {told.id}{severity}: {told.source} in {', '.join(one.images)}", flush=True)
     if closed.unknown:
         names = _first(closed.unknown, "release")
-        common.reporter().note(
-            f"which advisories they {verb.removesuffix('s')} is not known of {names}: the record lacks them"
-        )
+        common.reporter().note(f"which advisories this {verb} is not known: the record lacks {names}")
 
 
 def _closed_data(closed: Closed, key: str = "closes") -> dict[str, Any]:
