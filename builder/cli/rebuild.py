@@ -34,7 +34,7 @@ def command(common: Common, images: tuple[str, ...], keep: str | None, jobs: int
     if target and target.kind != "oci":
         raise UsageError(f"{target}: what is made again is kept in a layout", "say --to oci:DIR")
     store = common.store()
-    stored = [found for asked in images for found in transports.read_chosen(asked, store, common.names())]
+    stored = [found for asked in images for found in transports.read_every(asked, store, common.names())]
     edges = Edges(store, common.reporter(), jobs)
     done = []
     for one in rebuilding.rebuild(common.catalog(), stored, edges, keep=target):

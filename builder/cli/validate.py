@@ -34,7 +34,7 @@ def command(common: Common, images: tuple[str, ...], junit: Path | None, jobs: i
     faults: dict[str, tuple[validate.Fault, ...]] = {}
     cases: list[Case] = []
     for asked in images:
-        for stored in transports.read_chosen(asked, store, common.names(), anew=True):
+        for stored in transports.read_every(asked, store, common.names(), anew=True):
             began = time.monotonic()
             faults[stored.name] = found = validate.image(stored, jobs, known)
             told = tuple(f"{fault.where}: {fault.message}" for fault in found)

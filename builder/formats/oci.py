@@ -83,6 +83,26 @@ def index(images: Iterable[Mapping[str, Any]]) -> bytes:
     return dump({"schemaVersion": 2, "mediaType": INDEX, "manifests": told})
 
 
+def listed(index_bytes: bytes) -> tuple[Digest, ...]:
+    """The images that an index names, as far as it can be read; what others attest beside them is none."""
+    try:
+        return tuple(
+            Digest.parse(one["digest"])
+            for one in parse(index_bytes)["manifests"]
+            if (one.get("platform") or {}).get("os") != "unknown"
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def is_index(data: bytes) -> bool:
+    """Whether a document is an image index."""
+    try:
+        return bool(parse(data).get("mediaType") == INDEX)
+    except (ValueError, AttributeError):
+        return False
+
+
 def platform(config_bytes: bytes) -> dict[str, str]:
     """What a config says that an image is for; nothing if it cannot be read."""
     try:

@@ -174,22 +174,27 @@ def send(
     parcels = []
     withdrawn = decisions.withdrawn(catalog) if catalog and floating else {}
     now = {published.TIME: moment(int(time.time()))}
-    for stored in found:
+
+    def packed(stored: StoredImage) -> Parcel:
         image = transports.parsed(stored)
         name, release = naming.split(_reference(stored, image))
         component = image.labels.get(COMPONENT, "")
         tag = home.names.tag(release, sites.get(component, ""))
         beside = _evidence(stored, edges)
-        parcels.append(
-            Parcel(
+        return Parcel(
                 image, stored.name, home.repository(component, name), tag, release,
                 bool((versions.parse_tag(release) or ("", 0))[1]),
                 beside=dict(_beside(stored)), notes={**published.notes(stored.notes), **now}, signatures=beside.signatures,
                 attestations=beside.attestations,
                 floating=tuple(_floating(home.names, release, (floating or {}).get(f"{name}:{release}", ()))),
                 withdrawn=withdrawn.get(name, frozenset()),
-            )
         )  # fmt: skip
+
+    for stored in found:
+        first, *others = (packed(one) for one in stored.every())
+        whole = stored.whole()
+        sealed = _evidence(whole, edges).signatures if whole else ()
+        parcels.append(replace(first, others=tuple(others), index_signatures=sealed))
     with Session(host, Logins(), edges.reporter) as session:
         session.ping()
         done = shipping.send(parcels, session, edges.reporter, edges.jobs, dry_run=False, origins=origins)

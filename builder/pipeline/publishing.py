@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from packageurl import PackageURL
 
 from builder import transports
 from builder.errors import ImageError, UsageError
+from builder.model.digest import Digest
 from builder.model.lock import Revision
 from builder.model.release import moment
 from builder.pipeline import decisions, locking, packages, published, recording, selection, workspace
@@ -26,7 +27,7 @@ from builder.transports.oci_layout import Entry, Layout
 from builder.transports.parcels import Parcel
 from builder.transports.shipping import Sent
 from builder.trust import cosign, dsse
-from builder.trust.cosign import Signer
+from builder.trust.cosign import Seal, Signer
 from dsl import versions
 from dsl.catalog import Catalog, Definition
 from dsl.errors import ImgbuildError
@@ -105,7 +106,8 @@ def publish(
     names = tuple(targets)
     images = selection.images(catalog, names)
     withdrawn = decisions.withdrawn(catalog)
-    chosen = tuple(_chosen(images, locking.revisions(catalog, images), found, bool(names)))
+    every = [locking.revisions(packages.at(catalog, one), images) for one in packages.architectures(catalog)]
+    chosen = tuple(_chosen(images, every, found, bool(names)))
     if not chosen:
         raise UsageError(
             f"{layout} has no release of this workspace's images", "run `imgbuild build`, or name the layout by --from"
@@ -118,10 +120,22 @@ def publish(
         image, entry = one
         try:
             site = catalog.component_of(image).overlay or ""
-            parcel = _parcel(found, layout, image, site, entry, home, latest=latest)
-            told = _vex(catalog, image, parcel, host)
-            beside = {**parcel.beside, **({oci_layout.VEX: told} if told else {})}
-            parcels.append(replace(parcel, beside=beside, withdrawn=withdrawn.get(image.name, frozenset())))
+            gone = withdrawn.get(image.name, frozenset())
+            all_ = []
+            for own in entry.every:
+                parcel = _parcel(found, layout, image, site, own, home, latest=latest)
+                told = _vex(catalog, image, parcel, host)
+                beside = {**parcel.beside, **({oci_layout.VEX: told} if told else {})}
+                all_.append(replace(parcel, beside=beside, withdrawn=gone))
+            whole = found.stored(entry).whole()
+            sealed = evidence.of_layout(whole).signatures if whole else ()
+            parcels.append(replace(all_[0], others=tuple(all_[1:]), index_signatures=sealed))
+            lacking = _lacking(image, entry, every)
+            if lacking:
+                edges.reporter.warn(
+                    f"{parcels[-1].place} lacks {', '.join(lacking)}: it is published without; what another machine has "
+                    "built joins it by `imgbuild copy`, then publish again"
+                )
         except ImgbuildError as error:
             failed.append(Published(entry.name, None, error))
     for parcel in parcels:
@@ -149,15 +163,19 @@ def _folder(layout: str) -> Path:
 
 
 def _chosen(
-    images: Iterable[Definition], revisions: Mapping[str, Revision], layout: Layout, named: bool
+    images: Iterable[Definition], every: Sequence[Mapping[str, Revision]], layout: Layout, named: bool
 ) -> Iterator[tuple[Definition, Entry] | Published]:
-    """The entry of each image's current release; in place of one that cannot be sent, why."""
+    """The entry of each image's current release; in place of one that cannot be sent, why.
+
+    Args:
+        every: what locks say, for each architecture, the workspace's own first.
+    """
     entries = {entry.name: entry for entry in layout.entries if entry.name}
     others: dict[tuple[str, str], list[str]] = {}
     for name in entries:
         others.setdefault(naming.series(name), []).append(name)
     for image in images:
-        revision = revisions.get(image.key)
+        revision = next((found[image.key] for found in every if image.key in found), None)
         if revision is None:
             if named:
                 owner = image.component or image.name
@@ -167,8 +185,7 @@ def _chosen(
         again = f"run `imgbuild build {image.reference}`"
         there = sorted(others.get((image.name, naming.stream(name)), ()), key=naming.age)
         if entry := entries.get(name):
-            key = entry.notes.get(_CONTENT_KEY)
-            if key == revision.content_key:
+            if {one.notes.get(_CONTENT_KEY, "") for one in entry.every} <= _keys(image, revision, every).keys():
                 yield image, entry
             else:
                 yield _cannot(name, f"{layout.place} has it of another content than the lock says", again)
@@ -179,6 +196,20 @@ def _chosen(
             yield _cannot(name, f"{layout.place} does not have what the lock says: {has}", again)
 
 
+def _keys(image: Definition, revision: Revision, every: Iterable[Mapping[str, Revision]]) -> dict[str, str]:
+    """The architectures that a release is for, by the content that it has for them."""
+    rows = [found[image.key] for found in every if image.key in found]
+    meant = (revision.version, revision.revision)
+    return {row.content_key: row.architecture for row in rows if (row.version, row.revision) == meant}
+
+
+def _lacking(image: Definition, entry: Entry, every: Sequence[Mapping[str, Revision]]) -> tuple[str, ...]:
+    """The architectures of a release that a layout does not have."""
+    revision = next(found[image.key] for found in every if image.key in found)
+    there = {one.notes.get(_CONTENT_KEY, "") for one in entry.every}
+    return tuple(architecture for key, architecture in _keys(image, revision, every).items() if key not in there)
+
+
 def _cannot(name: str, what: str, hint: str) -> Published:
     return Published(name, None, ImageError(f"{name}: {what}", hint))
 
@@ -186,7 +217,7 @@ def _cannot(name: str, what: str, hint: str) -> Published:
 def _parcel(
     layout: Layout, place: str, image: Definition, site: str, entry: Entry, home: Home, *, latest: bool
 ) -> Parcel:
-    stored = layout.read(entry.name)
+    stored = layout.stored(entry)
     found = transports.parsed(replace(stored, name=f"{place}:{entry.name}"))
     if found.digest != entry.digest:
         raise ImageError(
@@ -232,16 +263,25 @@ def _vex(catalog: Catalog, image: Definition, parcel: Parcel, host: Host) -> byt
 
 def _keep(folder: Path, parcel: Parcel, host: Host, signer: Signer, reporter: Reporter) -> None:
     """Keep the signatures of an image in its layout as well: they hold wherever that goes."""
-    name, digest = f"{host}/{parcel.repository}", parcel.image.digest
-    signatures = parcel.signatures
-    if not any(
-        cosign.signed(x.data) == digest and signer.public.verifies(x.data, x.entry.signature) for x in signatures
-    ):
-        signatures = (*signatures, sealing.signature(signer, name, digest))
-    theirs = [one for one in parcel.attestations if dsse.opened(one.data, signer.public) is None]
-    own = [sealing.attestation(signer, name, digest, note, data) for note, data in parcel.beside.items()]
-    seals = {cosign.SIGNATURES: signatures, cosign.ATTESTATIONS: (*theirs, *own)}
+    name = f"{host}/{parcel.repository}"
+    kept: dict[Digest, dict[str, tuple[Seal, ...]]] = {}
+    for one in parcel.every:
+        digest = one.image.digest
+        theirs = [seal for seal in one.attestations if dsse.opened(seal.data, signer.public) is None]
+        own = [sealing.attestation(signer, name, digest, note, data) for note, data in one.beside.items()]
+        signatures = _signed(one.signatures, name, digest, signer)
+        kept[digest] = {cosign.SIGNATURES: signatures, cosign.ATTESTATIONS: (*theirs, *own)}
+    if parcel.others:
+        kept[parcel.digest] = {cosign.SIGNATURES: _signed(parcel.index_signatures, name, parcel.digest, signer)}
     try:
-        oci_layout.keep(folder, naming.tagged(parcel.place), digest, seals)
+        for digest, seals in kept.items():
+            oci_layout.keep(folder, naming.tagged(parcel.place), digest, seals)
     except OSError as error:
         reporter.warn(f"{folder} does not keep the signatures: {error.strerror or error}")
+
+
+def _signed(there: tuple[Seal, ...], name: str, digest: Digest, signer: Signer) -> tuple[Seal, ...]:
+    """Signatures, with ours among them."""
+    if any(cosign.signed(x.data) == digest and signer.public.verifies(x.data, x.entry.signature) for x in there):
+        return there
+    return (*there, sealing.signature(signer, name, digest))

@@ -8,6 +8,7 @@ from typing import Any
 
 from builder import transports, validate
 from builder.errors import IntegrityError
+from builder.formats import oci
 from builder.model.digest import Digest
 from builder.model.image import StoredImage
 from builder.tools.store import Store
@@ -69,7 +70,9 @@ def verify(
             for stored, found in transports.read_with_evidence(text, store, names):
                 digest = Digest.of(stored.manifest)
                 signatures, attested, faults = judge(found, digest, verifiers)
-                more = validate.image(stored, jobs, known) if layers else _of_manifest(stored, digest)
+                # An index has no config.
+                read = layers and not oci.is_index(stored.manifest)
+                more = validate.image(stored, jobs, known) if read else _of_manifest(stored, digest)
                 yield Verdict(stored.name, digest, signatures, attested, (*more, *faults))
         except IntegrityError as error:
             # A registry gives other bytes for a digest that is asked for.

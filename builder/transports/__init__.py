@@ -218,18 +218,37 @@ def read_chosen(text: str, store: Store, names: Names = USUAL, *, anew: bool = F
         yield _read(place, prefix, name)
 
 
+def read_every(text: str, store: Store, names: Names = USUAL, *, anew: bool = False) -> Iterator[StoredImage]:
+    """As `read_chosen`, each for all its architectures: those beside this machine's are called by them, for messages.
+
+    Raises:
+        UsageError: there is none.
+        ImageError: the place is damaged.
+    """
+    for found in read_chosen(text, store, names, anew=anew):
+        yield from _with_others(found)
+
+
+def _with_others(found: StoredImage) -> Iterator[StoredImage]:
+    yield found
+    for one in found.every()[1:]:
+        yield replace(one, name=f"{found.name} ({oci.platform(one.config).get('architecture', one.digest)})")
+
+
 def read_with_evidence(text: str, store: Store, names: Names = USUAL) -> Iterator[tuple[StoredImage, Evidence]]:
-    """As `read_chosen`, each byte from there, and with what vouches for it.
+    """As `read_every`, with the indexes that name them, each byte from there, and with what vouches for it.
 
     Raises:
         UsageError: there is none, or the place keeps nothing beside images.
         ImageError: the place is damaged.
     """
     for found in read_chosen(text, store, names, anew=True):
-        beside = evidence_of(found)
-        if beside is None:
-            raise UsageError(f"{found.name}: nothing is kept there beside images", "name a registry or an OCI layout")
-        yield found, beside
+        whole = found.whole()
+        for one in (*_with_others(found), *((replace(whole, name=f"{found.name} (index)"),) if whole else ())):
+            beside = evidence_of(one)
+            if beside is None:
+                raise UsageError(f"{one.name}: nothing is kept there beside images", "name a registry or an OCI layout")
+            yield one, beside
 
 
 def evidence_of(stored: StoredImage) -> Evidence | None:

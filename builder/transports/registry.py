@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from builder.errors import ImageError, IntegrityError, UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
-from builder.model.image import StoredImage
+from builder.model.image import StoredImage, StoredIndex
 from builder.registry import address, content
 from builder.registry.address import Address
 from builder.registry.content import Manifest, Referrer
@@ -112,8 +112,9 @@ class Repositories:
         image, reference = _split(name)
         repository = self.prefix + image
         found = content.manifest(self.session, repository, reference) if reference else None
-        if found and found.media_type in _INDEXES:
-            found = self._of_this_machine(repository, found)
+        whole = found if found and found.media_type in _INDEXES else None
+        if whole:
+            found = self._of_this_machine(repository, whole)
         if found is None:
             tags = ", ".join(self._tags(image)[-10:])
             raise UsageError(
@@ -121,12 +122,29 @@ class Repositories:
                 f"{self.session.host} has no repository {repository}",
                 f"there are: {tags}" if tags else "",
             )  # fmt: skip
+        stored = self._stored(name, repository, found, None)
+        # What others have made is read for this machine alone.
+        if whole is None or b'"org.imgbuild.component"' not in stored.config:
+            return stored
+        index = StoredIndex(whole.digest, whole.data, {}, self._images_of(name, repository, whole))
+        return replace(stored, index=index)
+
+    def _images_of(self, name: str, repository: str, whole: Manifest) -> Callable[[], tuple[StoredImage, ...]]:
+        index = StoredIndex(whole.digest, whole.data, {}, lambda: ())
+
+        def images() -> tuple[StoredImage, ...]:
+            listed = (content.manifest(self.session, repository, one) for one in oci.listed(whole.data))
+            return tuple(self._stored(name, repository, one, index) for one in listed if one)
+
+        return images
+
+    def _stored(self, name: str, repository: str, found: Manifest, index: StoredIndex | None) -> StoredImage:
         digest = oci.config_digest(found.data)
         blobs = RegistryBlobs(self.session, (repository,), self.store, self.anew)
         config = self._config(blobs, repository, digest) if digest else None
         listed, _ = content.referrers(self.session, repository, found.digest)
         notes = notes_of(listed)
-        return StoredImage(name, found.data, config or b"", blobs, found.digest, notes=notes)
+        return StoredImage(name, found.data, config or b"", blobs, found.digest, notes=notes, index=index)
 
     def floating(self, repository: str) -> Mapping[Digest, tuple[str, ...]]:
         """The tags of a repository that are no release's own, by the digest that each leads to."""

@@ -6,7 +6,6 @@ these there.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from builder.errors import ImageError, IntegrityError, RegistryError
 from builder.formats import oci
 from builder.model.digest import Digest
 from builder.registry import content, uploads
+from builder.registry.content import Manifest
 from builder.registry.session import Session
 from builder.registry.uploads import Bytes
 from builder.report import Reporter
@@ -135,15 +135,30 @@ class _Shipment:
         """What the registry has of an image; of what came before it, too, with which it shares most layers."""
         own = frozenset(blob.digest for blob in _blobs(parcel))
         found = content.digest_of(self._session, parcel.repository, parcel.tag)
-        if found == parcel.image.digest:
+        if found == parcel.digest:
             return _State(True, own)
-        if found and parcel.fixed:
-            raise _other(self._session, parcel, found)
+        self._require_own(parcel, found)
         for reference in (*((found,) if found else ()), *reversed(parcel.floating)):
             before = content.manifest(self._session, parcel.repository, reference)
             if before:
-                return _State(False, own & _named(before.data))
+                return _State(False, own & self._blobs_of(parcel.repository, before))
         return _State(False, frozenset())
+
+    def _blobs_of(self, repository: str, found: Manifest) -> frozenset[Digest]:
+        """The blobs that a manifest leads to, or the manifests of an index."""
+        if found.media_type != oci.INDEX:
+            return _named(found.data)
+        inner = (content.manifest(self._session, repository, digest) for digest in oci.listed(found.data))
+        return frozenset().union(*(_named(one.data) for one in inner if one))
+
+    def _require_own(self, parcel: Parcel, found: Digest | None) -> None:
+        """What a release is for an architecture never changes; it may come to be for one more."""
+        if found is None or found == parcel.digest or not parcel.fixed:
+            return
+        there = content.manifest(self._session, parcel.repository, found)
+        known = oci.listed(there.data) if there and there.media_type == oci.INDEX else (found,)
+        if not known or not set(known) <= {one.image.digest for one in parcel.every}:
+            raise _other(self._session, parcel, found)
 
     def _deliver(self, wanted: Mapping[str, Bytes], origin: str | None) -> _Delivered:
         """See that some repositories have a blob, which is sent to one of them at most."""
@@ -182,7 +197,7 @@ class _Shipment:
         if isinstance(state, ImgbuildError):
             raise state
         counts = dict.fromkeys(("sent", "mounted", "there"), 0)
-        layers, size = {layer.digest for layer in parcel.image.layers}, 0
+        layers, size = {layer.digest for one in parcel.every for layer in one.image.layers}, 0
         for blob in _blobs(parcel):
             found = delivered.get(blob.digest)
             if isinstance(found, ImgbuildError):
@@ -191,15 +206,25 @@ class _Shipment:
             counts[how] += blob.digest in layers
             size += blob.size if how == "sent" else 0
         sent = Sent(
-            _reference(self._session, parcel), parcel.image.digest, "there" if state.there else "published",
+            _reference(self._session, parcel), parcel.digest, "there" if state.there else "published",
             counts["sent"], counts["mounted"], counts["there"], size,
         )  # fmt: skip
-        if not self._dry and not state.there:
-            self._write(parcel)
-        seals = Seals(self._session, parcel.repository, parcel.image.digest, self._signer)
-        attached = attaching.attach(self._session, parcel, seals, new=not state.there, dry_run=self._dry)
-        attested = seals.attest(attached.told, parcel.attestations, dry_run=self._dry)
-        signed = seals.sign(parcel.signatures, dry_run=self._dry)
+        attached: dict[str, None] = {}
+        attested: dict[str, None] = {}
+        signed: set[str] = set()
+        for one in parcel.every:
+            if not self._dry and not state.there:
+                self._write(one)
+            seals = Seals(self._session, one.repository, one.image.digest, self._signer)
+            found_ = attaching.attach(self._session, one, seals, new=not state.there, dry_run=self._dry)
+            attached |= dict.fromkeys(found_.new)
+            attested |= dict.fromkeys(seals.attest(found_.told, one.attestations, dry_run=self._dry))
+            signed.add(seals.sign(one.signatures, dry_run=self._dry))
+        if parcel.others:
+            if not self._dry and not state.there:
+                self._tag(parcel, parcel.digest)
+            seals = Seals(self._session, parcel.repository, parcel.digest, self._signer)
+            signed.add(seals.sign(parcel.index_signatures, dry_run=self._dry))
         tags: list[str] = []
         if not state.there:
             tags.append(parcel.tag)
@@ -207,7 +232,9 @@ class _Shipment:
                 self._require_unnamed(parcel)
                 self._tag(parcel, parcel.tag)
         moved = (*tags, *self._float(parcel))
-        return replace(sent, tags=moved, attached=attached.new, signed=signed, attested=attested)
+        # "new" if any is.
+        said = next((word for word in ("new", "there") if word in signed), "")
+        return replace(sent, tags=moved, attached=tuple(attached), signed=said, attested=tuple(attested))
 
     def _write(self, parcel: Parcel) -> None:
         image = parcel.image
@@ -218,7 +245,7 @@ class _Shipment:
                 raise
             # It has lost what an image before had, or a mount was for show: now nothing is believed.
             self._reporter.detail(f"{_reference(self._session, parcel)}: {error.message}; each blob is looked for")
-            for blob in _blobs(parcel):
+            for blob in _blobs(replace(parcel, others=())):
                 if not content.has_blob(self._session, parcel.repository, blob.digest):
                     uploads.send(self._session, parcel.repository, blob)
             uploads.put_manifest(self._session, parcel.repository, image.digest, image.manifest, parcel.media_type)
@@ -226,11 +253,10 @@ class _Shipment:
     def _require_unnamed(self, parcel: Parcel) -> None:
         """Somebody else may have published meanwhile."""
         found = content.digest_of(self._session, parcel.repository, parcel.tag) if parcel.fixed else None
-        if found and found != parcel.image.digest:
-            raise _other(self._session, parcel, found)
+        self._require_own(parcel, found)
 
     def _tag(self, parcel: Parcel, tag: str) -> None:
-        uploads.put_manifest(self._session, parcel.repository, tag, parcel.image.manifest, parcel.media_type)
+        uploads.put_manifest(self._session, parcel.repository, tag, parcel.named, parcel.named_type)
 
     def _float(self, parcel: Parcel) -> tuple[str, ...]:
         """Move tags, forwards only, but for those of a release that was withdrawn."""
@@ -238,7 +264,7 @@ class _Shipment:
         releases: dict[Digest, str] = {}
         for tag in parcel.floating:
             found = content.digest_of(self._session, parcel.repository, tag)
-            if found == parcel.image.digest:
+            if found == parcel.digest:
                 continue
             if found:
                 if found not in releases:
@@ -260,11 +286,14 @@ class _Shipment:
         """Which release an image says that it is; empty if it does not."""
         try:
             found = content.manifest(self._session, repository, digest)
+            if found and found.media_type == oci.INDEX:
+                # All are of one release.
+                found = content.manifest(self._session, repository, oci.listed(found.data)[0])
             config = oci.config_digest(found.data) if found else None
             data = content.document(self._session, repository, config) if config else None
             labels = ((oci.parse(data) if data else {}).get("config") or {}).get("Labels") or {}
             return str(labels.get(_VERSION) or "")
-        except (ValueError, AttributeError, TypeError, IntegrityError):
+        except (ValueError, AttributeError, TypeError, IndexError, IntegrityError):
             return ""
 
     def _tell(self, count: int) -> None:
@@ -275,15 +304,13 @@ class _Shipment:
 
 
 def _blobs(parcel: Parcel) -> tuple[Bytes, ...]:
-    """What an image's manifest names, each once."""
-    image = parcel.image
-    found = {
-        image.config_digest: Bytes(
-            image.config_digest, len(image.config), lambda: io.BytesIO(image.config), parcel.place
-        )
-    }
-    for layer in image.layers:
-        found.setdefault(layer.digest, Bytes(layer.digest, layer.size, _opener(parcel, layer.digest), parcel.place))
+    """What an image's manifest names, and those of other architectures, each once."""
+    found: dict[Digest, Bytes] = {}
+    for one in parcel.every:
+        config = one.image.config
+        found[one.image.config_digest] = Bytes.of(config, one.place)
+        for layer in one.image.layers:
+            found.setdefault(layer.digest, Bytes(layer.digest, layer.size, _opener(one, layer.digest), one.place))
     return tuple(found.values())
 
 
@@ -308,14 +335,14 @@ def _named(manifest: bytes) -> frozenset[Digest]:
 
 def _other(session: Session, parcel: Parcel, found: Digest) -> RegistryError:
     return RegistryError(
-        f"{_reference(session, parcel)} is there with other content: {found} there, {parcel.image.digest} here",
+        f"{_reference(session, parcel)} is there with other content: {found} there, {parcel.digest} here",
         hint="a release never gets another content; `imgbuild diff` of both says what differs, `imgbuild lock` gives the "
-        "next revision to what has changed",
+        "next revision to what has changed; of another architecture `imgbuild copy` brings it into the layout first",
     )  # fmt: skip
 
 
 def _failed(session: Session, parcel: Parcel, error: ImgbuildError) -> Sent:
-    return Sent(_reference(session, parcel), parcel.image.digest, "failed", error=error)
+    return Sent(_reference(session, parcel), parcel.digest, "failed", error=error)
 
 
 def _reference(session: Session, parcel: Parcel) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import platform
+from pathlib import Path
 
 import pytest
 
 from builder.formats import lockfile, oci
 from builder.tools import process
+from tests.kit import keys as keys_
 from tests.kit.distribution import Site
+from tests.kit.registry import Registry
 
 pytestmark = [
     pytest.mark.integration,
@@ -110,3 +113,49 @@ def test_what_two_machines_have_built_becomes_one(both: Site) -> None:
     assert said[0] == said[1]
     both.works("copy", "app", "oci:again")
     assert (both.folder / "again/index.json").read_bytes() == whole.read_bytes()
+
+
+def test_the_index_is_published_signed_and_read(both: Site, plain: Registry, tmp_path: Path) -> None:
+    both.works("lock", "app")
+    team = f"{plain.host}/team"
+    keys = keys_.pair(tmp_path)
+    # One machine was the first, and knew of no other architecture.
+    both.works("build", "app", "--locked", "--attest", "--architecture", "amd64")
+    first = both.run("publish", "app", "--registry", team)
+    assert (first.code, "arm64" in first.errors) == (0, True)
+    alone = plain.tags("team/app")["1-r1"]
+    both.works("build", "app", "--locked", "--attest")
+    entries = json.loads((both.folder / "out/index.json").read_bytes())["manifests"]
+    index, *images = (one["digest"] for one in entries)
+    assert alone == images[0]
+    dry = both.works("publish", "app", "--registry", team, "--sign", str(keys.private), "--dry-run", "--json")
+    assert plain.tags("team/app")["1-r1"] == alone
+    done = both.works("publish", "app", "--registry", team, "--sign", str(keys.private), "--json")
+    (told,) = done.json["images"]
+    assert dry.json["images"][0]["digest"] == told["digest"] == index
+    assert set(told["tags"]) == {"1-r1", "1"}
+    assert {plain.tags("team/app")[tag] for tag in ("1-r1", "1")} == {index}
+    (again,) = both.works("publish", "app", "--registry", team, "--sign", str(keys.private), "--json").json["images"]
+    assert (again["status"], again["bytes"], again["signed"], again["attested"]) == ("there", 0, "there", [])
+    # A part of it does not take the place of the whole.
+    both.works("build", "app", "--locked", "--to", "oci:part", "--architecture", "arm64")
+    assert "imgbuild copy" in both.run("publish", "app", "--registry", team, "--from", "oci:part").errors
+    # Each machine gets its own.
+    for architecture, digest in zip(("amd64", "arm64"), images, strict=True):
+        skopeo = ["skopeo", "--override-arch", architecture, "inspect", "--tls-verify=false", "--config"]
+        said = json.loads(process.run([*skopeo, f"docker://{team}/app:1"]).text)
+        assert said["architecture"] == architecture
+        assert digest
+    for place in (f"registry:{team}/app", "oci:out"):
+        verified = both.works("verify", place, "--signed-by", str(keys.public), "--json").json["images"]
+        assert [one["digest"] for one in verified] == [*images, index]
+        assert [one["verified"] for one in verified] == [True] * 3
+        assert len(both.works("validate", place, "--json").json) == 2
+    # From place to place it stays one.
+    both.works("pull", "app", "--registry", team, "--to", "oci:pulled")
+    both.works("copy", f"registry:{team}/app", f"registry:{plain.host}/other")
+    assert plain.tags("other/app")["1-r1"] == index
+    pulled = json.loads((both.folder / "pulled/index.json").read_bytes())["manifests"]
+    assert [one["digest"] for one in pulled] == [index, *images]
+    both.works("verify", "oci:pulled", "--signed-by", str(keys.public))
+    both.works("verify", f"registry:{plain.host}/other/app", "--signed-by", str(keys.public))
