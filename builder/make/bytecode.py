@@ -21,6 +21,7 @@ from typing import Self
 
 from builder.errors import MakeError
 from builder.formats.places import canonical
+from builder.tools import machine
 from builder.tools.process import Child, ProgramFailed
 from builder.tools.sandbox import Sandbox
 
@@ -179,7 +180,11 @@ class Compiler:
         if loader is None:
             raise MakeError("the packages that should compile byte code have no C library")
         libraries = ":".join(str(path) for path in sorted(tree.glob("usr/lib/*-linux-gnu*")))
+        kernels = {name: debians for debians, name in machine.KERNELS.items()}
+        of = next((debians for name, debians in kernels.items() if name.replace("_", "-") in loader.name), "all")
+        emulator = machine.emulator(of)
         argv = [
+            *((str(emulator),) if emulator else ()),
             str(loader),
             "--library-path",
             libraries,

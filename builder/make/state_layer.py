@@ -171,7 +171,7 @@ def _configure(
     settings = {**configure.ENVIRONMENT, **environment}
     with (
         store.log(plan.cache_key).open("wb", buffering=0) as log,
-        sandbox.opened(_made(work / "sandbox"), settings, log) as box,
+        sandbox.opened(_made(work / "sandbox"), settings, log, plan.architecture) as box,
     ):
         box.mount((tools, *below.trees), top)
         root = Root(box.root, f"configuring {plan.definition}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from builder import transports
@@ -25,12 +25,15 @@ class Verdict:
 
     Attributes:
         name: as the command line names it.
+        digest: that its name leads to: of several architectures the index's.
         because: why it stays; empty if it goes.
+        others: the digests of the images of that index.
     """
 
     name: str
     digest: Digest
     because: str = ""
+    others: tuple[Digest, ...] = ()
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -84,20 +87,26 @@ def plan(catalog: Catalog, place: str, keep: int, running: Chosen, edges: Edges)
         tags = _tags(place, mine[0].name, names, edges)
         newest = {id(one) for one in mine[-keep:]}
         for stored in mine:
-            image = transports.parsed(stored)
+            images = [transports.parsed(one) for one in stored.every()]
+            digest = stored.named or images[0].digest
+            runs = any(
+                running.has(stored.name, one, image.config_digest, newest=False)
+                for image in images for one in (image.digest, digest)
+            )  # fmt: skip
             reasons = {
                 f"one of the newest {keep}" if keep > 1 else "the newest": id(stored) in newest,
-                "it runs": running.has(stored.name, image.digest, image.config_digest, newest=False),
+                "it runs": runs,
                 "a lock says that it is current": names.read(naming.tagged(stored.name)) in current,
-                f"by {', '.join(sorted(tags.get(image.digest, ())))}": image.digest in tags,
+                f"by {', '.join(sorted(tags.get(digest, ())))}": digest in tags,
             }
             because = next((reason for reason, holds in reasons.items() if holds), "")
-            verdicts.append(Verdict(stored.name, image.digest, because))
-            sizes[bool(because)] |= {layer.digest: layer.size for layer in image.layers}
+            others = tuple(image.digest for image in images if image.digest != digest)
+            verdicts.append(Verdict(stored.name, digest, because, others))
+            sizes[bool(because)] |= {layer.digest: layer.size for image in images for layer in image.layers}
     # A digest that stays under one name stays.
-    kept = {one.digest for one in verdicts if one.because}
+    kept = {digest for one in verdicts if one.because for digest in (one.digest, *one.others)}
     verdicts = [
-        one if one.because or one.digest not in kept else Verdict(one.name, one.digest, "it is one that stays")
+        one if one.because or one.digest not in kept else replace(one, because="it is one that stays")
         for one in verdicts
     ]
     lost = sum(size for digest, size in sizes[False].items() if digest not in sizes[True])
@@ -117,10 +126,13 @@ def carry_out(catalog: Catalog, plan_: Plan, edges: Edges) -> None:
             oci_layout.remove(transports.path_of(plan_.place), [naming.tagged(one.name) for one in plan_.gone])
         return
     place, _, _ = registry.at(rest, edges.store, catalog.names)
+    kept = {digest for one in plan_.verdicts if one.because for digest in (one.digest, *one.others)}
     with place.session as session:
         for one in plan_.gone:
             edges.reporter.note(f"removing {one.name}")
-            removal.remove(session, _repository(one.name), one.digest)
+            # The index first: no tag leads to half of it.
+            for digest in (one.digest, *(other for other in one.others if other not in kept)):
+                removal.remove(session, _repository(one.name), digest)
 
 
 def _current(catalog: Catalog) -> Iterator[str]:

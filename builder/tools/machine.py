@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from builder.errors import SandboxError
@@ -24,6 +25,9 @@ KERNELS = {"amd64": "x86_64", "arm64": "aarch64"}
 """The kernel's names of machines, by Debian's."""
 _INTERPRETERS = Path("/proc/sys/fs/binfmt_misc")
 """What the kernel runs other machines' programs by (Linux, admin-guide/binfmt-misc.rst)."""
+_EMULATORS = Path("/usr/bin")
+_OWN_INTERPRETERS = (6, 7)
+"""The kernel from which on a user namespace may have interpreters of its own."""
 
 
 def architecture() -> str:
@@ -41,7 +45,31 @@ def runs(wanted: str) -> bool:
     return True
 
 
-def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS) -> None:
+def emulator(wanted: str, interpreters: Path = _INTERPRETERS, emulators: Path = _EMULATORS) -> Path | None:
+    """What runs programs made for an architecture in a namespace of ours; None if nothing is needed, or nothing is here.
+
+    Args:
+        wanted: Debian's name of it.
+    """
+    if wanted in ("all", architecture()) or _registered(wanted, interpreters):
+        return None
+    # It is linked statically: in the root where the programs run it has no libraries.
+    found = emulators / f"qemu-{KERNELS.get(wanted, wanted)}-static"
+    release = tuple(int(part) for part in re.findall(r"[0-9]+", platform.release())[:2])
+    return found if release >= _OWN_INTERPRETERS and interpreters.is_dir() and found.is_file() else None
+
+
+def _registered(wanted: str, interpreters: Path) -> bool:
+    """Whether the kernel runs programs made for an architecture, whoever runs them."""
+    try:
+        said = (interpreters / f"qemu-{KERNELS.get(wanted, wanted)}").read_text().splitlines()
+    except OSError:
+        return False
+    # F: the interpreter is open already, so it need not be in the root where the program runs.
+    return "enabled" in said and any(line.startswith("flags:") and "F" in line for line in said)
+
+
+def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS, emulators: Path = _EMULATORS) -> None:
     """See to it that programs made for an architecture run here: scripts call them, and byte code is made by one.
 
     Args:
@@ -53,16 +81,11 @@ def require_programs_of(wanted: str, interpreters: Path = _INTERPRETERS) -> None
     if wanted in ("all", architecture()):
         return
     kernels = KERNELS.get(wanted, wanted)
-    try:
-        said = (interpreters / f"qemu-{kernels}").read_text().splitlines()
-    except OSError:
-        said = []
-    # F: the interpreter is open already, so it need not be in the root where the program runs.
-    if "enabled" not in said or not any(line.startswith("flags:") and "F" in line for line in said):
+    if not _registered(wanted, interpreters) and emulator(wanted, interpreters, emulators) is None:
         raise SandboxError(
             f"this machine ({platform.machine()}) runs no programs of {wanted}: such packages cannot be configured here",
-            f"build on a machine of that kind, or let the kernel run them by qemu: as root, apt-get install "
-            f"qemu-user-static binfmt-support ({interpreters}/qemu-{kernels} is there then, with the flag F)",
+            f"build on a machine of that kind, or install qemu: as root, apt-get install qemu-user-static; for a kernel "
+            f"before 6.7 binfmt-support, too ({interpreters}/qemu-{kernels} is there then, with the flag F)",
         )
 
 

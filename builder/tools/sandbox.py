@@ -166,13 +166,16 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, env: Mapping[str, str] | None = None, log: BinaryIO | None = None) -> Iterator[Sandbox]:
+def opened(
+    folder: Path, env: Mapping[str, str] | None = None, log: BinaryIO | None = None, architecture: str = "all"
+) -> Iterator[Sandbox]:  # fmt: skip
     """A sandbox that is gone when the block ends.
 
     Args:
         folder: an empty folder for its own use, on the file system of the trees.
         env: of all commands, added to ``PLAIN_ENVIRONMENT``.
         log: is told of all commands and what they say.
+        architecture: of the programs that are run, Debian's name of it.
 
     Raises:
         SandboxError: this machine does not allow it.
@@ -182,6 +185,8 @@ def opened(folder: Path, env: Mapping[str, str] | None = None, log: BinaryIO | N
     root = folder / "root"
     root.mkdir()
     program = [sys.executable, "-I", "-S", sandbox_init.__file__, str(root)]
+    if emulator := machine.emulator(architecture):
+        program += [str(emulator), machine.KERNELS[architecture]]
     with subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=PLAIN_ENVIRONMENT, start_new_session=True
     ) as child:

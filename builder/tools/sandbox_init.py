@@ -56,6 +56,9 @@ OUTPUT = 1 << 20
 
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
+_ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
+"""Numbers in the heads of programs (elf.h), by the kernel's names of machines."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -307,6 +310,25 @@ def _serve(root: Root) -> None:
         print(json.dumps(answer), flush=True)
 
 
+def emulate(folder: str, program: str, machine: str) -> None:
+    """Have the kernel run another machine's programs by one of ours, in this user namespace alone (binfmt-misc.rst).
+
+    Args:
+        folder: becomes the mount by which the kernel is told; as long as it is there, it holds.
+        program: is opened now, so that roots need not have it.
+        machine: the kernel's name of it.
+    """
+    os.mkdir(folder)
+    _mount("binfmt_misc", folder, "binfmt_misc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    # An ELF file of 64 bits, least significant byte first, that is a program or a library.
+    number = _ELF_MACHINES[machine]
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00" + struct.pack("<H", number)
+    mask = b"\xff" * 7 + b"\x00" + b"\xff" * 8 + b"\xfe\xff\xff\xff"
+    magic, masked = ("".join(f"\\x{byte:02x}" for byte in part) for part in (head, mask))
+    with open(f"{folder}/register", "w") as register:
+        register.write(f":qemu-{machine}:M::{magic}:{masked}:{program}:PF")
+
+
 def name_machine() -> None:
     """Be a machine that knows itself alone, in network and uts namespaces of one's own: a host name, the loopback address."""
     _set_host_name()
@@ -361,6 +383,8 @@ def main() -> None:
     try:
         _mount("none", "/", "", MS_REC | MS_PRIVATE)
         name_machine()
+        if len(sys.argv) > 2:
+            emulate(f"{os.path.dirname(sys.argv[1])}/interpreters", *sys.argv[2:4])
     except OSError as error:
         print(json.dumps({"error": _said(error)}), flush=True)
         os._exit(1)

@@ -159,3 +159,15 @@ def test_the_index_is_published_signed_and_read(both: Site, plain: Registry, tmp
     assert [one["digest"] for one in pulled] == [index, *images]
     both.works("verify", "oci:pulled", "--signed-by", str(keys.public))
     both.works("verify", f"registry:{plain.host}/other/app", "--signed-by", str(keys.public))
+    # What goes, goes whole.
+    both.edit("repos/app/component.yaml", "command: [app]", "command: [app, more]")
+    both.works("lock", "app")
+    both.works("build", "app", "--locked")
+    both.works("publish", "app", "--registry", team)
+    for place in ("oci:out", f"registry:{team}/app"):
+        planned = both.works("prune", place, "--keep", "1", "--yes", "--json").json
+        assert [(one["digest"], one["stays"]) for one in planned["images"]][:1] == [(index, False)]
+        assert len(both.works("validate", place, "--json").json) == 2
+    assert set(plain.tags("team/app")) & {"1-r1", "1-r2", "1"} == {"1-r2", "1"}
+    blobs = {path.name for path in (both.folder / "out/blobs/sha256").iterdir()}
+    assert not blobs & {one.removeprefix("sha256:") for one in (index, *images)}

@@ -26,10 +26,19 @@ def test_those_of_others_do_not(tmp_path: Path, registered: str | None) -> None:
     if registered:
         (tmp_path / f"qemu-{KERNELS}").write_text(registered)
     with pytest.raises(SandboxError, match=f"runs no programs of {OTHER}") as caught:
-        machine.require_programs_of(OTHER, tmp_path)
+        machine.require_programs_of(OTHER, tmp_path, tmp_path / "none")
     assert f"qemu-{KERNELS}" in caught.value.hint
 
 
 def test_where_the_kernel_is_told_how(tmp_path: Path) -> None:
     (tmp_path / f"qemu-{KERNELS}").write_text(REGISTERED.format("POCF"))
-    machine.require_programs_of(OTHER, tmp_path)
+    machine.require_programs_of(OTHER, tmp_path, tmp_path / "none")
+    assert machine.emulator(OTHER, tmp_path) is None
+
+
+def test_an_emulator_will_do_where_namespaces_have_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"qemu-{KERNELS}-static").touch()
+    for release, found in (("6.7.0-custom", True), ("6.18.44", True), ("6.6.99", False), ("5.10.0-30-amd64", False)):
+        monkeypatch.setattr("platform.release", lambda said=release: said)
+        assert (machine.emulator(OTHER, tmp_path, tmp_path) is not None) == found
+    assert machine.emulator("all", tmp_path, tmp_path) is None
