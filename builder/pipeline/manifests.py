@@ -13,7 +13,7 @@ from builder.deploy.kubernetes.waves import CircleError
 from builder.deploy.workload import Deployment
 from builder.errors import RecordError, UsageError, of_system
 from builder.model.plan import ImagePlan
-from builder.pipeline import building, deploying, recording, sites
+from builder.pipeline import building, deploying, packages, recording, sites
 from builder.pipeline.edges import Edges
 from builder.pipeline.sites import SiteFile
 from builder.pipeline.vault import Vault
@@ -134,7 +134,10 @@ def _digests(
     catalog: Catalog, plans: Mapping[str, ImagePlan], layouts: tuple[Path, ...], edges: Edges
 ) -> dict[str, str]:
     """The digests of images that were built from what their locks say now, by the keys of images."""
-    released = {**dict(_in_layouts(layouts)), **dict(_in_record(catalog, plans.values(), edges))}
+    there, recorded = dict(_in_layouts(layouts)), dict(_in_record(catalog, plans.values(), edges))
+    # The record knows one architecture's image, not the index of all.
+    several = len(packages.architectures(catalog)) > 1
+    released = {**recorded, **there} if several else {**there, **recorded}
     found = ((key, released.get(_called(plan))) for key, plan in plans.items() if plan.revision)
     return {key: digest for key, digest in found if digest}
 
@@ -146,10 +149,11 @@ def _called(plan: ImagePlan) -> tuple[str, str]:
 def _in_layouts(layouts: tuple[Path, ...]) -> Iterator[tuple[tuple[str, str], str]]:
     for folder in layouts or ((_LAYOUT,) if (_LAYOUT / "index.json").exists() else ()):
         for entry in oci_layout.at(folder).entries:
-            told = entry.notes
-            if told.get("org.imgbuild.revision", "0") != "0":
-                name = told.get("org.imgbuild.image", ""), told.get("org.imgbuild.content-key", "")
-                yield name, entry.digest
+            for told in (one.notes for one in entry.every):
+                if told.get("org.imgbuild.revision", "0") != "0":
+                    name = told.get("org.imgbuild.image", ""), told.get("org.imgbuild.content-key", "")
+                    # Of several architectures every node takes its own.
+                    yield name, (entry.index or entry).digest
 
 
 def _in_record(

@@ -207,6 +207,8 @@ def _newest(sources: Iterable[str], called: Names, store: Store) -> Iterator[Sto
 def _released(stored: StoredImage, names: Names, edges: Edges) -> Released:
     image = transports.parsed(stored)
     named = copying.called(stored, image, edges)
+    if stored.index:
+        edges.reporter.warn(f"{stored.name}: of its index the archive gets this machine's image alone")
     layers = [
         Bytes(layer.digest, layer.size, _Opener(image, layer.digest, stored.name), stored.name)
         for layer in image.layers
