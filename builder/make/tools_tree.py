@@ -59,6 +59,7 @@ _EXECUTABLES = {
 _IDLE = (
     "usr/bin/deb-systemd-helper",
     "usr/bin/deb-systemd-invoke",
+    "usr/bin/fc-cache",
     "usr/bin/systemd-hwdb",
     "usr/sbin/update-rc.d",
     "usr/sbin/invoke-rc.d",
