@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+import deflate
 import yaml
 
 from builder.model.digest import CacheKey, Digest
@@ -34,6 +34,8 @@ from dsl.errors import DefinitionError, Place, Problem
 LOCK_VERSION = 1
 _GZIP = b"\x1f\x8b"
 _LARGEST = 64 << 20
+_LEVEL = 6
+"""Of libdeflate: fewer bytes than zlib's best, for a fifth of its work; every build packs all its locks."""
 _HEADER = "# Made by `imgbuild lock`; read it in reviews, do not edit it.\n"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T")
@@ -81,7 +83,7 @@ def parse(text: str, path: Path) -> LockFile:
 
 def packed(text: str) -> bytes:
     """A lock as it lies beside an image: by gzip, since each release is sent with its own."""
-    return gzip.compress(text.encode(), mtime=0)
+    return bytes(deflate.gzip_compress(text.encode(), _LEVEL))
 
 
 def unpacked(data: bytes) -> bytes:
