@@ -22,7 +22,7 @@ def command(common: Common, target: str, origin: bool) -> None:
       imgbuild show nova                a component
       imgbuild show nova/nova-api       one of its images, or a definition that they share
       imgbuild show openstack           a layer definition, in its highest version
-      imgbuild show "openstack 1.0.0"   in this version
+      imgbuild show "openstack 1.1.0"   in this version
       imgbuild show nova --origin       with file, line and column of each value
     """
     catalog = common.catalog()

@@ -146,13 +146,13 @@ def test_what_comes_from_elsewhere_is_foreign(tmp_path: Path) -> None:
         tmp_path / "elsewhere",
         {
             "layers/a/layer.yaml": layer("a", None),
-            "layers/debian-13/layer.yaml": layer("debian-13", None),
+            "layers/debian-13/layer.yaml": layer("debian-13", None, "1.99.0"),
             "repos/far/component.yaml": GOOD.replace("web", "far"),
         },
     )
     here = {"repos/web/component.yaml": GOOD, "layers/a/layer.yaml": layer("a", None)}
     loaded = load(tmp_path / "here", here, used=(elsewhere,))
-    assert {one.reference for one in loaded.definitions() if one.foreign} == {"debian-13 1.0.0", "far/far"}
+    assert {one.reference for one in loaded.definitions() if one.foreign} == {"debian-13 1.99.0", "far/far"}
     # A layer definition that ships has its lock there too, until this workspace makes one of its own.
     shipped = loaded.definition("python-13")
     assert shipped.upstream_lock_path == SHIPPED_LAYERS / "python-13/lock.yaml"

@@ -61,7 +61,7 @@ def _typed(keys: str, tmp_path: Path, until: str) -> str:
         ("./imgbuild build nova-cond\t", "nova-conductor "),
         ("./imgbuild build nova/nova-sch\t", "nova/nova-scheduler "),
         ("./imgbuild build nova --loc\t", "--locked "),
-        ("./imgbuild show opens\t", "openstack "),
+        ("./imgbuild show python-1\t", "python-13 "),
         ("./imgbuild -C /nowhere build x\t\x01echo \x05y\n", "./imgbuild -C /nowhere build xy"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,8 @@ def test_show_tells_where_each_value_of_an_image_is_from(site: Path) -> None:
 
 def test_show_takes_a_layer_in_a_version_and_a_shared_definition() -> None:
     cache = Path("/nonexistent")
-    assert imgbuild("show", "openstack 1.0.0", cache=cache).output.startswith("dsl: 1\nlayer: openstack\n")
+    version = json.loads(imgbuild("show", "openstack", "--json", cache=cache).output)["version"]
+    assert imgbuild("show", f"openstack {version}", cache=cache).output.startswith("dsl: 1\nlayer: openstack\n")
     shared = json.loads(imgbuild("show", "nova/nova-base", "--json", cache=cache).output)
     assert shared["extends"].startswith("openstack")
     assert imgbuild("show", "nova-base", "--json", cache=cache).output == json.dumps(shared, indent=2) + "\n"
@@ -129,7 +131,7 @@ def test_show_takes_a_layer_in_a_version_and_a_shared_definition() -> None:
 def test_list_draws_what_extends_what(site: Path) -> None:
     assert "  web/web\n" in run(site, "list", "--graph", "text").output
     dot = run(site, "list", "--graph", "dot").output
-    assert '  "debian-13 1.0.0" -> "web/web";\n' in dot
+    assert re.search(r'^  "debian-13 1\.\d+\.\d+" -> "web/web";$', dot, re.MULTILINE)
     listed = json.loads(run(site, "list", "--json").output)["definitions"]
     (web,) = (one for one in listed if one["reference"] == "web/web")
-    assert (web["extends"], web["site"], web["foreign"]) == ("debian-13 1.0.0", "two", False)
+    assert (web["extends"].partition(" ")[0], web["site"], web["foreign"]) == ("debian-13", "two", False)
