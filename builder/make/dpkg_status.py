@@ -211,6 +211,7 @@ def winner(one: Stanza, other: Stanza) -> Stanza | None:
 
 def _replaces(stanza: Stanza, other: Stanza) -> bool:
     text = stanza.get("Replaces")
+    # Taking relations apart is slow, and this is rare.
     if other.package not in relation_names(text):
         return False
     return any(

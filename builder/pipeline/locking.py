@@ -133,9 +133,7 @@ def misrevised(plans: Mapping[str, ImagePlan], known: Mapping[str, Revision]) ->
     return reasons
 
 
-def check(
-    catalog: Catalog, selection: Selection, edges: Edges, architectures: Iterable[str] = ()
-) -> dict[str, str]:  # fmt: skip
+def check(catalog: Catalog, selection: Selection, edges: Edges, architectures: Iterable[str] = ()) -> dict[str, str]:
     """Names of definitions whose locks do not fit them, and why.
 
     Args:
@@ -238,12 +236,15 @@ def _locked_for(
         wanted = update or regroup or bool(only) or definition.key in start
         return wanted and definition.key in selection.asked
 
+    def begins(definition: Definition) -> Lock | None:
+        return start.get(definition.key, old.get(definition.key))
+
     def resolved(definition: Definition, below: Locks) -> Lock:
         """A definition's lock on top of others, without the numbers that are still to be learnt."""
         edges.reporter.step(f"locking {definition.title}{of}")
-        moves, before = moving(definition), start.get(definition.key, old.get(definition.key))
+        moves = moving(definition)
         return _resolved(
-            catalog, definition, before, below, indexes.of(definition), edges, update=update and moves,
+            catalog, definition, begins(definition), below, indexes.of(definition), edges, update=update and moves,
             regroup=regroup and moves, only=only if moves else frozenset(), holds=holds,
         )  # fmt: skip
 
@@ -264,8 +265,8 @@ def _locked_for(
         else:
             as_hoped = all(locks[part.key] == hoped.get(part.key) for part in definition.chain()[:-1])
             ahead = hoped.get(definition.key) if as_hoped else None
-            begins = start.get(definition.key, before)
-            made = _learnt(catalog, definition, begins, ahead or resolved(definition, locks), locks, edges)
+            found = ahead or resolved(definition, locks)
+            made = _learnt(catalog, definition, begins(definition), found, locks, edges)
             if update and moving(definition) and before:
                 _tell_held(definition, made, holds, edges)
         if not definition.foreign:

@@ -8,7 +8,7 @@ import re
 import shutil
 import urllib.request
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -47,10 +47,6 @@ class Found:
     path: str
 
 
-_related: dict[str, Related] = {}
-"""By a package's sha256: what many definitions stand on is read once."""
-
-
 class AptRoot:
     """An apt root for some sources and an architecture, kept in the store between runs."""
 
@@ -76,6 +72,8 @@ class AptRoot:
         self._netrc = netrc
         self._lookup: dict[str, list[tuple[Index, int]]] | None = None
         self._read: dict[Path, tuple[int, ...]] = {}
+        # What many definitions stand on is looked at once.
+        self._related: dict[str, Related] = {}
 
     def update(self, seen: Iterable[LockedSource] = ()) -> None:
         """Bring the indexes up to date and check their signatures.
@@ -182,9 +180,9 @@ class AptRoot:
 
     def related(self, package: LockedPackage) -> Related | None:
         """What a package needs, gives and cannot stand; None if nothing is known of it any more."""
-        if package.sha256 not in _related and (fields := self.stanza(package)):
-            _related[package.sha256] = Related.of(fields)
-        return _related.get(package.sha256)
+        if package.sha256 not in self._related and (fields := self.stanza(package)):
+            self._related[package.sha256] = Related.of(fields)
+        return self._related.get(package.sha256)
 
     def knows(self, package: LockedPackage) -> bool:
         """Whether a package's control fields can be had here."""
@@ -225,12 +223,10 @@ class AptRoot:
         """The packages of some names and versions; None if one is nowhere, or differs from place to place."""
         found: dict[str, set[str]] = {name: set() for name in versions}
         fields: dict[str, dict[str, str]] = {}
-        for index in self._indexes() if versions else ():
-            for version in set(versions.values()):
-                for one in map(index.stanza, index.exactly("Version", version)):
-                    if versions.get(one["Package"]) == version:
-                        found[one["Package"]].add(one["SHA256"])
-                        fields.setdefault(one["Package"], one)
+        for one in self._of_versions({*versions.values()}):
+            if versions.get(one["Package"]) == one["Version"]:
+                found[one["Package"]].add(one["SHA256"])
+                fields.setdefault(one["Package"], one)
         if any(len(each) != 1 for each in found.values()):
             return None
         for one in fields.values():
@@ -421,12 +417,17 @@ class AptRoot:
 
     def _like(self, package: LockedPackage, newer: str) -> dict[str, str] | None:
         # It goes in any case: what counts is that it is there now, and by which version.
-        every = (index.stanza(at) for index in self._indexes() for at in index.exactly("Version", newer))
-        found = next((fields for fields in every if fields["Package"] == package.name), None)
+        found = next((fields for fields in self._of_versions({newer}) if fields["Package"] == package.name), None)
         if found is None:
             return None
         own = {"Version": package.version, "Architecture": package.architecture}
         return {key: own.get(key, value) for key, value in found.items() if key not in _RELATIONS}
+
+    def _of_versions(self, versions: Collection[str]) -> Iterator[dict[str, str]]:
+        """What indexes have of any of some versions, whatever it is called; none is asked for none."""
+        for index in self._indexes() if versions else ():
+            for version in versions:
+                yield from map(index.stanza, index.exactly("Version", version))
 
     def _locked(self, uris: dict[str, str]) -> tuple[tuple[LockedPackage, ...], dict[str, dict[str, str]]]:
         """What lies at some addresses: locked packages, and their fields by name."""

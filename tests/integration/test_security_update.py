@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from builder.formats import lockfile
+from tests.kit import distribution
 from tests.kit.distribution import Site
 from tests.kit.project import project
 
@@ -21,19 +22,7 @@ summary: what applications share
 extends: tiny ^1.0
 packages: {apt: [lib, other]}
 """
-SECOND = """\
-dsl: 1
-component: second
-summary: another application
-version: {from: apt/app}
-images:
-  second:
-    summary: it stands on the base alone
-    extends: tiny ^1.0
-    packages: {apt: [app]}
-    users: {app: {uid: 8000}}
-    run: {command: [app], user: app}
-"""
+SECOND = distribution.SECOND.replace('version: "1.2.3"', "version: {from: apt/app}")
 
 
 def tracker(*flaws: tuple[str, str, str]) -> str:
