@@ -110,6 +110,13 @@ def fill(root: Path, listed: Mapping[str, Digest], at_: str, blobs: Blobs) -> No
             raise UsageError(f"{path!r} is no path of what a site builds from")
     kept = root / "blobs/sha256"
     kept.mkdir(parents=True, exist_ok=True)
+    with files.exclusive(root):
+        _fill(root, kept, listed, at_, blobs)
+
+
+def _fill(root: Path, kept: Path, listed: Mapping[str, Digest], at_: str, blobs: Blobs) -> None:
+    for half in (*root.glob(f".{LIST}.*"), *kept.glob(".*")):
+        half.unlink()  # of a run that was killed: nobody else writes now
     for digest in sorted(set(listed.values())):
         if not (kept / digest.hex).exists():
             with blobs.open(digest) as source, files.replacing(kept / digest.hex) as file:

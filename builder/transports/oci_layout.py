@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -447,12 +445,8 @@ def _index(folder: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with files.exclusive(folder):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:

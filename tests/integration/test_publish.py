@@ -279,6 +279,7 @@ def test_interrupted_while_sending(site: Site, plain: Registry, number: signal.S
 
 def test_the_guide_is_followed(two: Site, plain: Registry) -> None:
     """docs/publish.md, with this registry in place of the one that it names, and our components in place of its own."""
+    two.works("build", "--all", "--to", "oci:from-the-other-machine")
     text = (ROOT / "docs/publish.md").read_text()
     script = "\n".join(documents.BLOCK.findall(text))
     for name, ours in (
