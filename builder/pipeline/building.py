@@ -13,6 +13,7 @@ from builder.errors import FetchError, StaleLock, UsageError, of_system
 from builder.formats import lockfile
 from builder.make import assemble
 from builder.model.digest import CacheKey, Digest
+from builder.model.image import Image
 from builder.model.lock import Artifact, BuiltLayer, Lock
 from builder.model.plan import ImagePlan, LayerPlan, Plan
 from builder.model.release import Release
@@ -382,6 +383,15 @@ def _failure(name: str, error: ImgbuildError, tag: str = "", status: str = "fail
     return Built(name, tag, status, because=error.message, error=error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An image that is made, and what it is called."""
+
+    job: _Job
+    image: Image
+    named: transports.Named
+
+
 def _written(
     jobs: list[_Job],
     made: making.Made,
@@ -392,49 +402,72 @@ def _written(
 ) -> tuple[Built, ...]:
     locks = {id(lock): lock for job in jobs for lock in job.locks.values()}
     sections = {number: lockfile.section(replace(lock, built=())) for number, lock in locks.items()}
-    written = (_write(job, made, sections, ways, edges, started, attesting) for job in jobs)
+    ready: list[_Ready] = []
+    failed: dict[str, Built] = {}
+    for job in jobs:
+        try:
+            making.require(made, job.plan.layers)
+            image = assemble.image(job.plan, made.layers, edges.store)
+            ready.append(_Ready(job, image, _named(job, sections)))
+        except ImgbuildError as error:
+            own = error in (made.outcome.errors.get(layer.cache_key) for layer in _own(job.plan))
+            status = "failed" if own or error not in made.outcome.errors.values() else "skipped"
+            failed[job.image.key] = _failure(job.plan.image, error, job.plan.tag, status)
+    for way in ways:
+        left = [one for one in ready if one.job.image.key not in failed]
+        failed |= _write(left, way, edges, attesting)
+    seconds = time.monotonic() - started
+    built = {one.job.image.key: _built(one, made, edges, seconds) for one in ready} | failed
     return tuple(
         replace(one, log=remembering.log(job.plan, made, edges.store, one.status, one.digest or one.because))
-        for job, one in zip(jobs, written, strict=True)
+        for job in jobs
+        for one in (built[job.image.key],)
     )
 
 
 def _write(
-    job: _Job,
-    made: making.Made,
-    sections: Mapping[int, str],
-    ways: tuple[transports.Target, ...],
-    edges: Edges,
-    started: float,
-    attesting: Attesting | None,
-) -> Built:
-    plan_ = job.plan
+    images: Sequence[_Ready], way: transports.Target, edges: Edges, attesting: Attesting | None
+) -> dict[str, Built]:
+    """Write images to one place, and give what became of those that cannot be written there."""
+    failed: dict[str, Built] = {}
+
+    def fail(one: _Ready, error: ImgbuildError) -> None:
+        failed[one.job.image.key] = _failure(one.job.plan.image, error, one.job.plan.tag)
+
     try:
-        making.require(made, plan_.layers)
-        image = assemble.image(plan_, made.layers, edges.store)
-        named = _named(job, sections)
-        attested: dict[str, bytes] | None = None
-        for way in ways:
-            beside = named.beside
-            if (
-                attesting
-                and way.kind == "oci"
-                and not oci_layout.attested(Path(way.path), named.reference, image.digest)
-            ):
-                attested = attested or attesting.beside(image, job.image, plan_, job.locks)
-                beside = {**beside, **attested}
-            transports.write(image, way, replace(named, beside=beside), edges.store, edges.reporter)
-    except OSError as error:
-        places = ", ".join(way.path for way in ways)
-        return _failure(plan_.image, of_system(error, f"{plan_.image} cannot be written", places), plan_.tag)
+        with transports.writing(way, edges.store, edges.reporter) as put:
+            for one in images:
+                try:
+                    put(one.image, _attested(one, way, attesting))
+                except OSError as error:
+                    fail(one, of_system(error, f"{one.job.plan.image} cannot be written", way.path))
+                except ImgbuildError as error:
+                    fail(one, error)
     except ImgbuildError as error:
-        own = error in (made.outcome.errors.get(layer.cache_key) for layer in _own(plan_))
-        status = "failed" if own or error not in made.outcome.errors.values() else "skipped"
-        return _failure(plan_.image, error, plan_.tag, status)
+        for one in images:
+            fail(one, error)
+    return failed
+
+
+def _attested(one: _Ready, way: transports.Target, attesting: Attesting | None) -> transports.Named:
+    """What an image is called there, with what is attested of it where that is kept and not there yet."""
+    named = one.named
+    if (
+        not attesting
+        or way.kind != "oci"
+        or oci_layout.attested(Path(way.of(named.image).path), named.reference, one.image.digest)
+    ):
+        return named
+    attested = attesting.beside(one.image, one.job.image, one.job.plan, one.job.locks)
+    return replace(named, beside={**named.beside, **attested})
+
+
+def _built(one: _Ready, made: making.Made, edges: Edges, seconds: float) -> Built:
+    plan_, image = one.job.plan, one.image
     reused = sum(layer.cache_key in made.reused for layer in plan_.layers)
     status = "reused" if reused == len(plan_.layers) else "built"
     known = not plan_.revision or (status == "reused" and remembering.logged(plan_, edges.store))
-    locks = [job.locks[part.key] for part in job.image.chain()]
+    locks = [one.job.locks[part.key] for part in one.job.image.chain()]
     return Built(
         plan_.image,
         plan_.tag,
@@ -443,7 +476,7 @@ def _write(
         len(plan_.layers) - reused,
         reused,
         sum(layer.size for layer in image.layers),
-        time.monotonic() - started,
+        seconds,
         release=None if known else recording.released(plan_, image, locks),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -131,32 +133,63 @@ def require(targets: Sequence[Target], images: Sequence[str], store: Store) -> N
 
 
 def write(image: Image, target: Target, named: Named, store: Store, reporter: Reporter) -> None:
-    """Write an image to a target, whole or not at all.
+    """Write one image to a target, whole or not at all.
 
     Raises:
         ImageError: it cannot be written there.
         EngineError: the engine refuses it.
     """
-    target = target.of(named.image)
-    path = Path(target.path)
+    with writing(target, store, reporter) as put:
+        put(image, named)
+
+
+@contextlib.contextmanager
+def writing(target: Target, store: Store, reporter: Reporter) -> Iterator[Callable[[Image, Named], None]]:
+    """Write any number of images to a target, each whole or not at all; a layout names them when the block ends.
+
+    Raises:
+        ImageError: one cannot be written there, or the layout's index.
+        EngineError: the engine refuses it.
+    """
+    with _told(target), ExitStack() as stack:
+        layouts: dict[Path, oci_layout.Writer] = {}
+
+        def layout(path: Path) -> oci_layout.Writer:
+            if path not in layouts:
+                # One at a time: runs that write to the same layouts in other orders never wait for each other in a circle.
+                stack.close()
+                layouts.clear()
+                layouts[path] = stack.enter_context(oci_layout.writing(path))
+            return layouts[path]
+
+        def put(image: Image, named: Named) -> None:
+            way = target.of(named.image)
+            path = Path(way.path)
+            with _told(way, named.reference):
+                match way.kind:
+                    case "oci":
+                        layout(path).put(image, named.reference, named.annotations, named.beside)
+                        layout(path).seal(named.reference, image.digest, named.seals)
+                    case "dir":
+                        directory.write(image, path)
+                    case "rootfs":
+                        rootfs.write(image, path)
+                    case "aci":
+                        aci.write(image, path, named.reference, way.offered)
+                    case "docker" | "podman":
+                        _engine(way.kind, store).load(image, named.reference, reporter)
+                    case _:
+                        archive.write(image, path, named.reference)
+
+        yield put
+
+
+@contextlib.contextmanager
+def _told(target: Target, what: str = "images") -> Iterator[None]:
     try:
-        match target.kind:
-            case "oci":
-                oci_layout.write(image, path, named.reference, named.annotations, named.beside)
-                if named.seals:
-                    oci_layout.keep(path, named.reference, image.digest, named.seals)
-            case "dir":
-                directory.write(image, path)
-            case "rootfs":
-                rootfs.write(image, path)
-            case "aci":
-                aci.write(image, path, named.reference, target.offered)
-            case "docker" | "podman":
-                _engine(target.kind, store).load(image, named.reference, reporter)
-            case _:
-                archive.write(image, path, named.reference)
+        yield
     except OSError as error:
-        told = of_system(error, f"{named.reference} cannot be written to {target}")
+        told = of_system(error, f"{what} cannot be written to {target}")
         raise ImageError(told.message, told.hint) from None
 
 

@@ -185,47 +185,97 @@ def write(
     annotations: Mapping[str, str] | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> Digest:
-    """Write an image; blobs that are there are left alone, a reference of the same name is moved.
+    """Write one image, as `Writer.put` does."""
+    with writing(folder) as writer:
+        return writer.put(image, reference, annotations, beside)
 
-    What has that name for another architecture stays: the name is that of an index of both then.
 
-    Args:
-        reference: ``nova-api:31.0.0-r1``.
-        annotations: further ones of its entry in the index.
-        beside: what is kept with it, each a blob that an annotation of its entry in the index names: its lock, what is
-            attested of it. What was attested of the same image before stays.
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[Writer]:
+    """Write any number of images into a layout; nobody else writes there until the block ends.
 
-    Returns:
-        The manifest's digest.
+    Its index is written then, once, with all that was put until then, however the block ends.
     """
-    entry = described(image.manifest, reference, annotations, beside)
     with _exclusive(folder):
         _sweep(folder)
-        index = _index(folder)
-        blobs = LayoutBlobs(folder)
-        for one in index["manifests"]:
+        writer = Writer(folder, _index(folder))
+        try:
+            yield writer
+        finally:
+            writer.finish()
+
+
+class Writer:
+    """A layout that is being written."""
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self._folder, self._blobs, self._index = folder, LayoutBlobs(folder), index
+        self._changed = False
+
+    def put(
+        self,
+        image: Image,
+        reference: str,
+        annotations: Mapping[str, str] | None = None,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> Digest:
+        """Write an image; blobs that are there are left alone, a reference of the same name is moved.
+
+        What has that name for another architecture stays: the name is that of an index of both then.
+
+        Args:
+            reference: ``nova-api:31.0.0-r1``.
+            annotations: further ones of its entry in the index.
+            beside: what is kept with it, each a blob that an annotation of its entry in the index names: its lock, what
+                is attested of it. What was attested of the same image before stays.
+
+        Returns:
+            The manifest's digest.
+        """
+        entry = described(image.manifest, reference, annotations, beside)
+        blobs, there = self._blobs, self._index["manifests"]
+        for one in there:
             notes = one.get("annotations") or {}
             if (_called(one), one.get("digest")) == (reference, image.digest):
                 entry["annotations"] |= {name: notes[name] for name in (*ATTESTED, *SEALED.values()) if name in notes}
-        named, inner = _with_others(index, entry, oci.platform(image.config), blobs)
+        named, inner = _with_others(self._index, entry, oci.platform(image.config), blobs)
         missing = [layer.digest for layer in image.layers if not _whole(blobs.path(layer.digest), layer.size)]
-        written = (image.config, image.manifest, *(beside or {}).values(), *((inner,) if inner else ()))
-        documents = ((Digest.of(data), data) for data in written)
-        lost = [(digest, data) for digest, data in documents if not _whole(blobs.path(digest), len(data))]
-        others = [one for one in index["manifests"] if _called(one) != reference]
-        now = sorted([*others, *named], key=_order)
-        if now == index["manifests"] and not missing and not lost:
-            return image.digest
         for digest in dict.fromkeys(missing):
             blobs.path(digest).unlink(missing_ok=True)
             blobs_.copy(image, digest, blobs.path(digest))
-        for digest, data in lost:
-            with files.replacing(blobs.path(digest)) as file:
+        for data in (image.config, image.manifest, *(beside or {}).values(), *((inner,) if inner else ())):
+            self._keep(data)
+        now = sorted([*(one for one in there if _called(one) != reference), *named], key=_order)
+        self._changed |= now != there
+        self._index["manifests"] = now
+        return image.digest
+
+    def seal(self, reference: str, digest: Digest, seals: Mapping[str, tuple[Seal, ...]]) -> None:
+        """Keep signatures beside an image that is there, in place of those of the same kinds.
+
+        Args:
+            seals: by their kind.
+        """
+        documents, notes = sealed(seals)
+        for data in documents:
+            self._keep(data)
+        for one in self._index["manifests"]:
+            known = one.get("annotations") or {}
+            if (_called(one), one.get("digest")) == (reference, digest) and known != {**known, **notes}:
+                one["annotations"] = {**known, **notes}
+                self._changed = True
+
+    def _keep(self, data: bytes) -> None:
+        path = self._blobs.path(Digest.of(data))
+        if not _whole(path, len(data)):
+            with files.replacing(path) as file:
                 file.write(data)
-        index["manifests"] = now
-        files.write(folder / "oci-layout", oci.LAYOUT)
-        files.write(folder / "index.json", oci.dump(index))
-    return image.digest
+
+    def finish(self) -> None:
+        """Write the index, if it is another now."""
+        if self._changed:
+            files.write(self._folder / "oci-layout", oci.LAYOUT)
+            files.write(self._folder / "index.json", oci.dump(self._index))
 
 
 def _called(one: Mapping[str, Any]) -> str | None:
@@ -286,7 +336,7 @@ def described(
     manifest: bytes, reference: str, annotations: Mapping[str, str] | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """An image's entry in an index, with arguments as of `write`."""
+    """An image's entry in an index, with arguments as of `Writer.put`."""
     return {
         "mediaType": oci.MANIFEST,
         "digest": Digest.of(manifest),
@@ -348,26 +398,9 @@ def _beside(notes: Mapping[str, str], blobs: Blobs, *manifests: bytes) -> Iterat
 
 
 def keep(folder: Path, reference: str, digest: Digest, seals: Mapping[str, tuple[Seal, ...]]) -> None:
-    """Keep signatures beside an image that is there, in place of those of the same kinds.
-
-    Args:
-        seals: by their kind.
-    """
-    documents, notes = sealed(seals)
-    with _exclusive(folder):
-        _sweep(folder)
-        index, blobs = _index(folder), LayoutBlobs(folder)
-        for data in documents:
-            if not _whole(blobs.path(Digest.of(data)), len(data)):
-                with files.replacing(blobs.path(Digest.of(data))) as file:
-                    file.write(data)
-        for one in index["manifests"]:
-            known = one.get("annotations") or {}
-            if (_called(one), one.get("digest")) == (reference, digest):
-                one["annotations"] = {**known, **notes}
-        data = oci.dump(index)
-        if (folder / "index.json").read_bytes() != data:
-            files.write(folder / "index.json", data)
+    """Keep signatures beside an image that is there, as `Writer.seal` does."""
+    with writing(folder) as writer:
+        writer.seal(reference, digest, seals)
 
 
 def sealed(seals: Mapping[str, tuple[Seal, ...]]) -> tuple[tuple[bytes, ...], dict[str, str]]:
