@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,36 @@ def test_keystone_ends_when_asked_and_begins_again(cloud: Cloud) -> None:
     assert keystone.stop() == 0
     cloud.site.engine("start", keystone.container)
     keystone.healthy()
+
+
+SLOW = """
+import time
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        print("asked", flush=True)
+        time.sleep(3)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"answered"]
+"""
+
+
+def test_who_asks_while_it_ends_is_answered(cloud: Cloud, tmp_path: Path) -> None:
+    """By the image's own command, with a program that takes its time in keystone's place."""
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW)
+    place = "/usr/bin/keystone-wsgi-public"
+    options = ["--volume", f"{program}:{place}:ro"]
+    running = cloud.site.start(cloud.images["keystone"], "slow", config=cloud.config("keystone"), options=options)
+
+    def ask() -> tuple[int, str, str | None]:
+        connection = http.client.HTTPConnection(*running.address("identity"), timeout=30)
+        connection.request("GET", "/slow")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(), answer.getheader("Connection")
+
+    running.healthy()
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(ask)
+        running.says("asked")
+        assert running.stop() == 0
+        assert asked.result() == (200, "answered", "close")
