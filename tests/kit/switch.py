@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from tests.kit.running import Running, Site
 
 SOCKET = "unix:/run/openvswitch/db.sock"
-IN_USER_SPACE = "datapath_type=netdev"
-"""Kernels of tests need not have the module of Open vSwitch."""
 
 
 def start(site: Site, images: Mapping[str, str]) -> dict[str, Running]:
@@ -16,9 +14,7 @@ def start(site: Site, images: Mapping[str, str]) -> dict[str, Running]:
     site.step(images["openvswitch-db-server"], "init")
     host = site.start(images["openvswitch-db-server"], "openvswitch-db-server")
     host.healthy()
-    switch = site.start(
-        images["openvswitch-vswitchd"], "openvswitch-vswitchd", host=host, options=["--device=/dev/net/tun"]
-    )
+    switch = site.start(images["openvswitch-vswitchd"], "openvswitch-vswitchd", host=host)
     switch.says("Open vSwitch")
     return {one.name: one for one in (host, switch)}
 
