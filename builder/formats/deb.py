@@ -18,7 +18,7 @@ import zstandard
 from isal import isal_zlib
 
 from builder.errors import MakeError
-from builder.formats.untar import Forward, content
+from builder.formats.untar import Forward, Member, content
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
@@ -142,7 +142,9 @@ def payload(file: BinaryIO, name: str) -> Iterator[Entries]:
 def _tar(stream: BinaryIO, name: str) -> Iterator[tarfile.TarFile]:
     try:
         forward = cast("BinaryIO", Forward(stream))
-        with tarfile.open(fileobj=forward, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+        with tarfile.open(
+            fileobj=forward, mode="r:", encoding="utf-8", errors="surrogateescape", tarinfo=Member
+        ) as archive:
             yield archive
     except DAMAGE as error:
         raise _damaged(name, error) from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import tarfile
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 from builder.formats import compress
 from builder.model.digest import Digest
@@ -16,6 +17,46 @@ ERRORS: tuple[type[Exception], ...] = (*compress.ERRORS, tarfile.TarError)
 _PIECE = 1 << 20
 _HEADERS_LIMIT = 16 << 20
 _SMALL = 8 << 20
+_FIELDS = struct.Struct("100s7sx7sx7sx11sx11sx6s2xs100s")
+"""Name, mode, uid, gid, size, mtime, checksum, type, target (POSIX.1-2017, pax, "ustar Interchange Format")."""
+_ENDS = (107, 115, 123, 135, 147, 154)
+_PREFIX = 345
+_PLAIN = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
+
+
+class Member(tarfile.TarInfo):
+    """A member of a tar; a header that needs no more than ustar has, as nearly all are, is read in a third of tarfile's time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """What a header says.
+
+        Raises:
+            tarfile.HeaderError: it is none.
+        """
+        return cls._plain(buf, encoding, errors) or super().frombuf(buf, encoding, errors)
+
+    @classmethod
+    def _plain(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self | None:
+        if len(buf) != tarfile.BLOCKSIZE or buf[_PREFIX] or any(buf[end] for end in _ENDS):
+            return None
+        name, mode, uid, gid, size, mtime, checksum, kind, target = _FIELDS.unpack_from(buf)
+        if kind not in _PLAIN:
+            return None
+        made = cls(name.partition(b"\0")[0].decode(encoding, errors))
+        try:
+            made.mode, made.uid, made.gid = int(mode, 8), int(uid, 8), int(gid, 8)
+            made.size, made.mtime, made.chksum = int(size, 8), int(mtime, 8), int(checksum, 8)
+        except ValueError:
+            return None
+        # It counts its own eight bytes as spaces.
+        if sum(buf) - sum(buf[148:156]) + 8 * 32 != made.chksum:
+            return None
+        made.type = kind
+        made.linkname = target.partition(b"\0")[0].decode(encoding, errors)
+        if kind == tarfile.DIRTYPE:
+            made.name = made.name.rstrip("/")
+        return made
 
 
 class Forward:
@@ -88,7 +129,7 @@ def entries(file: Forward) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
     Raises:
         tarfile.TarError: it is damaged or ends before its end.
     """
-    with tarfile.open(fileobj=cast("BinaryIO", file), mode="r:", errorlevel=0) as archive:
+    with tarfile.open(fileobj=cast("BinaryIO", file), mode="r:", errorlevel=0, tarinfo=Member) as archive:
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]
             yield info, content(archive, info) if info.isreg() else None

@@ -191,16 +191,15 @@ def _usable(state: StateLayerPlan, store: Store) -> bool:
 
 
 def _trees(plans: Iterable[LayerPlan], store: Store) -> tuple[LockedPackage, ...]:
+    # Many states stand on the same ones.
+    states = {state.cache_key: state for plan in plans if isinstance(plan, StateLayerPlan) for state in plan.chain()}
+    packages = {package.sha256: package for state in states.values() for package in state.packages}
     # Configuring reads the packages themselves, too.
-    packages = {
-        package.sha256: package
-        for plan in plans
-        if isinstance(plan, StateLayerPlan)
-        for state in plan.chain()
-        for package in state.packages
+    return tuple(
+        package
+        for package in sorted(packages.values())
         if store.tree(package.sha256) is None or not store.has(Digest.from_hex(package.sha256))
-    }
-    return tuple(sorted(packages.values()))
+    )
 
 
 def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store: Store) -> tuple[Task, ...]:
@@ -208,6 +207,7 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
     from builder.make import files_layer, package_layer, records_layer, state_layer
 
     tree_makers: dict[str, str] = {}
+    folder = str(store.folder("trees"))
     wanted = {package.sha256 for package in trees}
     tasks = []
     for plan in plans:
@@ -241,7 +241,7 @@ def _tasks(plans: tuple[LayerPlan, ...], trees: tuple[LockedPackage, ...], store
                 for package in (package for state in plan.chain() for package in state.packages):
                     if package.sha256 in tree_makers:
                         key = tree_makers[package.sha256]
-                        enough[key] = (*enough.get(key, ()), str(store.folder("trees") / package.sha256))
+                        enough[key] = (*enough.get(key, ()), f"{folder}/{package.sha256}")
                 needs = {*enough}
                 needs |= {files.cache_key for files in plan.files_below}
                 needs |= {state.cache_key for state in plan.chain()[:-1]}
