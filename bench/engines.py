@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import shutil
 import subprocess
 import tarfile
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.watch import Failed
 from builder.model.image import Image
@@ -63,23 +65,34 @@ class Docker:
         self("image", "prune", "--force")
 
     def layers(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """The layers of some images: bytes as they are, and compressed as for a push, by where they lie in an archive."""
+        """The layers of some images: bytes as they are, and compressed as for a push, by the digest of their tar."""
         with subprocess.Popen(self.argv("save", *names), stdout=subprocess.PIPE) as child:
             sizes: dict[str, tuple[int, int]] = {}
-            wanted: set[str] = set()
+            same: dict[str, str] = {}
+            documents: dict[str, Any] = {}
             with tarfile.open(fileobj=child.stdout, mode="r|") as archive:
                 for info in archive:
+                    if info.issym():
+                        # What two images have by other ways lies there once.
+                        same[info.name] = posixpath.normpath(
+                            posixpath.join(posixpath.dirname(info.name), info.linkname)
+                        )
+                        continue
                     file = archive.extractfile(info)
                     if file is None:
                         continue
-                    if info.name == "manifest.json":
-                        wanted = {layer for image in json.load(file) for layer in image["Layers"]}
+                    if info.name.endswith(".json"):
+                        documents[info.name] = json.load(file)
                         continue
                     squeezed, size = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31), 0
                     while piece := file.read(1 << 20):
                         size += len(squeezed.compress(piece))
                     sizes[info.name] = info.size, size + len(squeezed.flush())
-        return {name: sizes[name] for name in wanted}
+        return {
+            digest: sizes[same.get(layer, layer)]
+            for image in documents["manifest.json"]
+            for layer, digest in zip(image["Layers"], documents[image["Config"]]["rootfs"]["diff_ids"], strict=True)
+        }
 
 
 @contextmanager

@@ -84,20 +84,18 @@ class Sandbox:
             upper: takes what changes; on one file system with the sandbox's folder.
         """
         self._mounts += 1
-        links = self._folder / "lowers"
-        links.mkdir(exist_ok=True)
+        links = {}
         for lower in lowers:
             if lower not in self._names:
                 self._names[lower] = format(len(self._names), "x")
-                (links / self._names[lower]).symlink_to(lower)
-        names = [self._names[lower] for lower in lowers]
+                links[self._names[lower]] = str(lower)
         # An overlay that writes nothing to the disk when asked to leaves a mark in it that no other may find.
         work = self._folder / f"work-{self._mounts}"
         work.mkdir()
-        paths = {"links": str(links), "upper": str(upper), "work": str(work)}
+        paths = {"upper": str(upper), "work": str(work)}
         if any(":" in path or "," in path for path in paths.values()):
             raise SandboxError(f"the store's folder has a colon or a comma in its name: {upper}")
-        self._ask({"do": "mount", "lowers": names, **paths})
+        self._ask({"do": "mount", "lowers": [self._names[lower] for lower in lowers], "links": links, **paths})
 
     def run(
         self,

@@ -95,11 +95,12 @@ class Root:
         self._mounted = False
         self._ready = os.path.dirname(path)
 
-    def mount(self, links: str, lowers: Sequence[str], upper: str, work: str) -> None:
+    def mount(self, lowers: Sequence[str], links: Mapping[str, str], upper: str, work: str) -> None:
         """Mount the overlay, in place of the one before.
 
         Args:
-            links: the folder that ``lowers`` are names in: mount takes no more than a page of options.
+            lowers: names of links to the trees: mount takes no more than a page of options.
+            links: the trees that had no name yet, by the names that they have from now on.
         """
         if self._mounted:
             _call("umount2", self.path.encode(), MNT_DETACH)
@@ -107,7 +108,12 @@ class Root:
         else:
             self._proc(f"{self._ready}/proc")
             self._dev(f"{self._ready}/dev")
-        os.chdir(links)
+            # Hundreds for each state, which no disk need see.
+            os.mkdir(f"{self._ready}/lowers")
+            _mount("tmpfs", f"{self._ready}/lowers", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        os.chdir(f"{self._ready}/lowers")
+        for name, tree in links.items():
+            os.symlink(tree, name)
         # dpkg asks for each line that it writes to be on the disk; a state that the machine's power ends is made again.
         options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work},userxattr,volatile"
         _mount("overlay", self.path, "overlay", MS_NODEV, options)
