@@ -19,7 +19,7 @@ from builder.pipeline.edges import Edges
 from builder.pipeline.making import Made
 from builder.pipeline.selection import Selection, definitions
 from builder.plan import accounts, groups, planner
-from builder.plan.planner import Locked
+from builder.plan.planner import Locked, Part
 from builder.resolve import locking
 from builder.resolve.facts import fingerprint
 from builder.resolve.locking import LockDiff
@@ -249,7 +249,7 @@ def _locked_for(
         )  # fmt: skip
 
     hoped = _hoped(catalog, selection.definitions, old, moving, resolved)
-    _configure_ahead(catalog, selection.definitions, old, hoped, edges)
+    states = _configured_ahead(catalog, selection.definitions, old, hoped, edges, layers=ready is not None)
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
@@ -266,7 +266,8 @@ def _locked_for(
             as_hoped = all(locks[part.key] == hoped.get(part.key) for part in definition.chain()[:-1])
             ahead = hoped.get(definition.key) if as_hoped else None
             found = ahead or resolved(definition, locks)
-            made = _learnt(catalog, definition, begins(definition), found, locks, edges)
+            state = states.get(definition.key) if ahead else None
+            made = _learnt(catalog, definition, begins(definition), found, locks, edges, state)
             if update and moving(definition) and before:
                 _tell_held(definition, made, holds, edges)
         if not definition.foreign:
@@ -332,11 +333,23 @@ def _hoped(
     return found
 
 
-def _configure_ahead(catalog: Catalog, wanted: Iterable[Definition], old: Locks, hoped: Locks, edges: Edges) -> None:
-    """Configure several at once of which it is then asked, one by one, what came of it."""
+def _configured_ahead(
+    catalog: Catalog, wanted: Iterable[Definition], old: Locks, hoped: Locks, edges: Edges, *, layers: bool
+) -> dict[str, MadeLayer]:
+    """Configure several at once: the states of those that could be, by the keys of their definitions.
+
+    Args:
+        layers: whether the layers of packages that have moved are made meanwhile, since images are built next: states wait
+            for each other.
+    """
     asked = tuple(x for x in wanted if x.key in hoped and not _same(old[x.key], hoped[x.key]))
-    if len(asked) > 1:
-        _states(catalog, asked, hoped, edges)
+    if not asked:
+        return {}
+    before = {package.sha256 for one in asked for package in old[one.key].packages}
+    moved = frozenset(package.sha256 for one in asked for package in hoped[one.key].packages) - before
+    made, plans = _states(catalog, asked, hoped, edges, with_layers_of=moved if layers else frozenset())
+    found = ((definition.key, made.layers.get(plan.cache_key)) for definition, plan in zip(asked, plans, strict=True))
+    return {key: state for key, state in found if state}
 
 
 def _resolved(
@@ -395,12 +408,17 @@ def _same(before: Lock, made: Lock) -> bool:
 
 
 def _learnt(
-    catalog: Catalog, definition: Definition, before: Lock | None, made: Lock, locks: Locks, edges: Edges
-) -> Lock:
-    """A resolved lock with the numbers that scripts allocate."""
+    catalog: Catalog, definition: Definition, before: Lock | None, made: Lock, locks: Locks, edges: Edges,
+    state: MadeLayer | None = None,
+) -> Lock:  # fmt: skip
+    """A resolved lock with the numbers that scripts allocate.
+
+    Args:
+        state: what configuring by just these locks gave, if that was done.
+    """
     if before is not None and _same(before, made):
         return made
-    return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None)
+    return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None, state=state)
 
 
 def _with_learnt(
@@ -415,7 +433,9 @@ def _with_learnt(
     return tuple(sorted(users)), tuple(sorted(group_numbers))
 
 
-def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, kept: bool) -> Lock:
+def _learn(
+    catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, kept: bool, state: MadeLayer | None
+) -> Lock:
     """Configure, and lock the numbers of users and groups that scripts allocate.
 
     Args:
@@ -425,7 +445,7 @@ def _learn(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges,
     lock_ = locks[definition.key]
     if kept:
         try:
-            found = _configured(catalog, definition, locks, edges, learn=False)
+            found = state or _configured(catalog, definition, locks, edges, learn=False)
         except MakeError as error:
             edges.reporter.detail(f"{definition.title}: the numbers of before do not hold: {error.message}")
         else:
@@ -446,17 +466,29 @@ def _configured(catalog: Catalog, definition: Definition, locks: Locks, edges: E
 
 
 def _states(
-    catalog: Catalog, wanted: tuple[Definition, ...], locks: Locks, edges: Edges, *, learn: bool = False
-) -> tuple[Made, tuple[LayerPlan, ...]]:
-    """The states of some definitions, those below before those above."""
+    catalog: Catalog, wanted: tuple[Definition, ...], locks: Locks, edges: Edges, *, learn: bool = False,
+    with_layers_of: frozenset[str] = frozenset(),
+) -> tuple[Made, tuple[LayerPlan, ...]]:  # fmt: skip
+    """The states of some definitions, those below before those above.
+
+    Args:
+        with_layers_of: sha256 of packages of theirs whose layers are made as well.
+    """
     contents = packages.contents(wanted, edges.store)
     compression = catalog.workspace.defaults.compression
-    plans = tuple(planner.parts(chain(x, locks), contents, compression, learn=learn)[-1].state for x in wanted)
+    known: dict[str, Part] = {}
+    for definition in wanted:
+        found = planner.parts(chain(definition, locks), contents, compression, known, learn=learn)
+        known |= {part.locked.definition.key: part for part in found}
+    plans = tuple(known[definition.key].state for definition in wanted)
+    layers = (layer for definition in wanted for layer in known[definition.key].packages)
+    more = (layer for layer in layers if any(package.sha256 in with_layers_of for package in layer.packages))
 
     def fetch(missing: tuple[Artifact, ...]) -> None:
         packages.fetch(catalog, wanted, missing, edges, locks.values())
 
-    return making.make(plans, edges.store, fetch, edges.jobs, edges.reporter), plans
+    every: tuple[LayerPlan, ...] = (*more, *plans)
+    return making.make(every, edges.store, fetch, edges.jobs, edges.reporter), plans
 
 
 def _of(lock_: Lock, definition: Definition, found: MadeLayer) -> Lock:
