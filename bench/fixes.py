@@ -15,11 +15,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import fleet, race, race_report, watch
+from bench import engines, fleet, race, race_report, watch
 from bench.race import Race
 from bench.race_report import Case
 from builder.formats import lockfile
@@ -27,6 +28,7 @@ from builder.model.lock import LockedPackage
 from dsl import loading
 from dsl.catalog import Catalog
 from tests.kit.apt_repo import AptRepo
+from tests.kit.registry import registry
 
 START = "<!-- bench.fixes -->"
 FIXES = {"openssl": "under everything", "libxml2": "under OpenStack and a few others", "nova": "one component"}
@@ -91,6 +93,11 @@ def fix(race_: Race, site: Path, repository: AptRepo, source: str, suffix: str) 
     )
 
 
+def told(usage: watch.Usage) -> Any:
+    """The JSON of a command, which may have told other things before."""
+    return json.loads(usage.output[usage.output.index("{\n") :])
+
+
 def fixed(source: str) -> Callable[[Race], dict[str, Any]]:
     """Everything that has a source package gets its fix: locks, layers, images."""
 
@@ -101,21 +108,64 @@ def fixed(source: str) -> Callable[[Race], dict[str, Any]]:
             layout = race_.folder / "cold/out"
             before = _blobs(layout)
             usage = fix(race_, site, repository, source, f"+bench{number}")
-            told = json.loads(usage.output[usage.output.index("{\n") :])
+            images = told(usage)["images"]
             after = _blobs(layout)
             run = asdict(usage)
             del run["output"]
             runs.append(
                 {
                     **run,
-                    "images": len(told["images"]),
+                    "images": len(images),
                     "sent": sum(size for blob, size in after.items() if blob not in before),
-                    "layers": len({layer["layer"] for image in told["images"] for layer in image["layers"]}),
+                    "layers": len({layer["layer"] for image in images for layer in image["layers"]}),
                 }
             )
         return race.median(runs)
 
     return step
+
+
+def pulled(source: str) -> Callable[[Race], dict[str, Any]]:
+    """What engines that have all images fetch of the fixed ones, in bytes.
+
+    Of the Dockerfiles' they fetch all that is pushed: no layer above the base is one that they have.
+    """
+
+    def step(race_: Race) -> dict[str, Any]:
+        site, repository = workspace(race_)
+        folder = race_.folder / "registry"
+        shutil.rmtree(folder, ignore_errors=True)
+        with registry(folder, counts=True) as there, ExitStack() as stack:
+            pulls = _pulls(race_, stack)
+            found: dict[str, Any] = {}
+            for kind in ("before", "after"):
+                if kind == "after":
+                    fix(race_, site, repository, source, "+pulled")
+                words = ("publish", "--from", f"oci:{race_.folder / 'cold/out'}", "--registry", f"{there.host}/fleet")
+                images = told(race_.imgbuild("cold", *words, "--json", cwd=site))["images"]
+                names = [one["reference"] for one in images if one["status"] == "published"]
+                for engine, pull in pulls.items():
+                    fetched = there.fetched
+                    for name in names:
+                        pull(name)
+                    found[engine] = there.fetched - fetched
+                found["images"] = len(names)
+        return found
+
+    return step
+
+
+def _pulls(race_: Race, stack: ExitStack) -> dict[str, Callable[[str], object]]:
+    """How each engine that is installed pulls an image."""
+    found: dict[str, Callable[[str], object]] = {"docker": lambda name: race_.docker("pull", "--quiet", name)}
+    env = stack.enter_context(engines.ENGINES["podman"](race_.folder / "podman", race_.docker))
+    if env is not None:
+        words = ["podman", "--remote", "pull", "--quiet", "--tls-verify=false"]
+        found["podman"] = lambda name: watch.run([*words, name], env)
+    containerd = stack.enter_context(engines.containerd(race_.folder / "containerd"))
+    if containerd is not None:
+        found["containerd"] = lambda name: containerd("image", "pull", "--plain-http", name)
+    return found
 
 
 def _blobs(layout: Path) -> dict[str, int]:
@@ -167,7 +217,7 @@ STEPS: dict[str, Callable[[Race], dict[str, Any]]] = {
     name: step
     for source in FIXES
     for name, step in ((f"{source} fixed", fixed(source)), (f"{source} rebuilt", rebuilt(source)))
-}
+} | {"openssl pulled": pulled("openssl")}
 """What is measured, by the name that it has in the results."""
 
 
@@ -185,6 +235,17 @@ def _cases() -> Iterable[Case]:
                 100.0 * results[f"{source} fixed"]["sent"] / results[f"{source} rebuilt"]["sent"]
             ),
             1 if source == "openssl" else None, 0.3 if source == "openssl" else None, "%", less=True,
+        )  # fmt: skip
+    for engine in ("docker", "podman", "containerd"):
+        yield Case(
+            f"the fix of openssl: bytes that {engine} then pulls of all images",
+            lambda results, engine=engine: (  # type: ignore[misc]
+                _megabytes(results["openssl pulled"][engine]), _megabytes(results["openssl rebuilt"]["sent"])
+            ),
+            lambda results, engine=engine: (  # type: ignore[misc]
+                100.0 * results["openssl pulled"][engine] / results["openssl rebuilt"]["sent"]
+            ),
+            15, 3, "%", less=True,
         )  # fmt: skip
 
 

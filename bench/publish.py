@@ -9,7 +9,6 @@ to try it out.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -108,11 +107,6 @@ def _each(function: Callable[[str], object], names: Collection[str], at_once: in
     return {"wall": wall, "cpu": cpu, "images": len(names)}
 
 
-def _told(usage: watch.Usage) -> Any:
-    """The JSON of a command, which may have told other things before."""
-    return json.loads(usage.output[usage.output.index("{\n") :])
-
-
 def _published(
     race_: Race, there: Registry, cwd: Path, components: Collection[str], *, memory: bool = False
 ) -> dict[str, Any]:
@@ -121,7 +115,7 @@ def _published(
         "--jobs", str(AT_ONCE), "--json",
     )  # fmt: skip
     usage = race_.imgbuild("cold", *words, cwd=cwd, memory=memory)
-    told = _told(usage)["images"]
+    told = fixes.told(usage)["images"]
     found = asdict(usage)
     del found["output"]
     return {**found, "images": len(told), "new": sum(one["status"] == "published" for one in told)}
@@ -138,7 +132,7 @@ def copied(components: Collection[str], at_once: int) -> Step:
     """The same by `skopeo copy --all`, image by image: the releases that the locks say are current."""
 
     def step(race_: Race) -> dict[str, Any]:
-        plan = _told(race_.imgbuild("cold", "plan", *components, "--json"))
+        plan = fixes.told(race_.imgbuild("cold", "plan", *components, "--json"))
         names = [f"{one['image']}:{one['tag']}" for one in plan["images"]]
 
         def run(there: Registry) -> dict[str, Any]:

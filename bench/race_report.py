@@ -54,7 +54,7 @@ class Case:
             case "s":
                 return f"{value:.2f} s".replace(".00", "")
             case _:
-                return f"{value:.0f} {self.unit}"
+                return f"{value:.0f} {self.unit}" if value >= 10 else f"{value:.2g} {self.unit}"
 
 
 def times(name: str, ours: str, theirs: str, must: float | None = None, aim: float | None = None) -> Case:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 USER, PASSWORD = "me", "geheim-4711"
+_FETCHED = re.compile(r'"GET /v2/\S+/blobs/\S+ HTTP/1\.1" 20\d (\d+) ')
 _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuI9Ve74svfU50aEQdy91gepBOB8Ceywa\n"
 
 
@@ -80,6 +82,11 @@ class Registry:
         digits = digest.removeprefix("sha256:")
         return self.folder / "data/docker/registry/v2/blobs/sha256" / digits[:2] / digits / "data"
 
+    @property
+    def fetched(self) -> int:
+        """The bytes of all blobs that were ever fetched from it."""
+        return sum(map(int, _FETCHED.findall((self.folder / "log").read_text())))
+
     def forget(self, repository: str, digest: str) -> None:
         """Lose a blob of a repository."""
         shutil.rmtree(self._repository(repository) / "_layers/sha256" / digest.removeprefix("sha256:"))
@@ -103,12 +110,15 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, *, secure: bool = False, deletes: bool = True) -> Iterator[Registry]:
+def registry(
+    folder: Path, *, secure: bool = False, deletes: bool = True, counts: bool = False
+) -> Iterator[Registry]:  # fmt: skip
     """A registry of our own.
 
     Args:
         secure: with TLS and a password.
         deletes: it lets images be removed.
+        counts: its log tells of each request, for `Registry.fetched`.
     """
     if not shutil.which("docker-registry"):
         pytest.fail("docker-registry is not installed: ./run-tests installs it")
@@ -130,7 +140,7 @@ def registry(folder: Path, *, secure: bool = False, deletes: bool = True) -> Ite
         logins.write_text(json.dumps({"auths": {made.host: {"username": USER, "password": PASSWORD}}}))
         made.environment = {"SSL_CERT_FILE": str(made.certificate), "REGISTRY_AUTH_FILE": str(logins)}
     (folder / "config.yml").write_text(
-        "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+        f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: {str(not counts).lower()}}}}}\n"
         f"storage:\n  filesystem: {{rootdirectory: {folder / 'data'}}}\n  delete: {{enabled: {str(deletes).lower()}}}\n{http}{auth}"
     )
     made.start()
