@@ -32,7 +32,7 @@ def neutron(cloud: Cloud) -> Iterator[Mapping[str, Running]]:
     started = [cloud.start(name, config=cloud.config(name)) for name in SERVERS]
     cloud.running |= switch.start(cloud.site, cloud.images)
     host = cloud.running["openvswitch-db-server"]
-    env = {"OS_OVS__LOCAL_IP": "127.0.0.1", "OS_OVS__DATAPATH_TYPE": "netdev"}
+    env = {"OS_OVS__LOCAL_IP": "127.0.0.1"}
     for name in AGENTS:
         started.append(cloud.start(name, config=cloud.config(name), host=host, env=env))
     cloud.running["neutron-server"].healthy(180)

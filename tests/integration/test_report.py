@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.integration.test_record import commit, git
+from tests.kit import browser as browser_
 from tests.kit.distribution import Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
@@ -46,13 +46,8 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
-    where = shutil.which("chromium")
-    if where is None:
-        pytest.skip("needs chromium")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
+    with browser_.started() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ VALUES: Mapping[str, str] = {
     "router_id": "51",
     "priority": "100",
     "address": "192.0.2.7/32",
+    "datapath": "netdev",  # kernels of tests need not have the module of Open vSwitch
 }
 
 
