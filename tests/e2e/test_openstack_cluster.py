@@ -181,6 +181,25 @@ def test_a_network_with_a_subnet(networked: Cloud) -> None:
     until(lambda: _ports(cloud, "network:dhcp") == ["ACTIVE"], 240)
 
 
+def test_a_router_is_made_on_its_host(networked: Cloud) -> None:
+    cloud = networked
+    router = cloud.openstack("router", "create", "outward")["id"]
+    cloud.openstack("network", "create", "routed")
+    cloud.openstack("subnet", "create", "--network", "routed", "--subnet-range", "198.51.100.0/24", "routed")
+    cloud.inside("openstack", "router", "add", "subnet", "outward", "routed")
+    name = f"qrouter-{router}"
+
+    def there() -> bool:
+        # The agents see each other's namespaces: they are the host's.
+        ip = ("exec", "daemonset/neutron-dhcp-agent", "--", "ip")
+        return name in cloud.kubectl(*ip, "netns") and "198.51.100.1/24" in cloud.kubectl(
+            *ip, "netns", "exec", name, "ip", "address"
+        )
+
+    until(there, 240)
+    until(lambda: _ports(cloud, "network:router_interface") == ["ACTIVE"], 120)
+
+
 def test_the_switch_carries_packets_outside_the_kernel(networked: Cloud) -> None:
     words = ("ovs-vsctl", "--db=unix:/run/openvswitch/db.sock", "get", "bridge", "br-int", "datapath_type")
     assert networked.kubectl("exec", "daemonset/openvswitch-db-server", "--", *words).strip() == "netdev"
