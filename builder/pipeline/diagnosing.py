@@ -6,16 +6,17 @@ import os
 import platform
 import shutil
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from builder.errors import EngineError, SandboxError
+from builder.errors import EngineError, SandboxError, UsageError
 from builder.pipeline import packages, wheels
 from builder.pipeline.edges import Edges
-from builder.tools import credentials, fetch, machine, process, rootless, sandbox
+from builder.tools import credentials, fetch, machine, process, rootless, sandbox, sandbox_init
 from builder.transports import engine
 from dsl.catalog import Catalog
 from dsl.errors import ImgbuildError
@@ -56,6 +57,10 @@ def diagnose(catalog: Catalog | None, edges: Edges) -> Iterator[Finding]:
     yield from programs()
     yield _ids()
     yield _layers(edges)
+    wanted = _architectures(catalog)
+    for one in machine.KERNELS:
+        if one != machine.architecture():
+            yield programs_of(one, edges, wanted=one in wanted)
     yield _disk(edges)
     yield _memory()
     if catalog and not edges.offline:
@@ -156,6 +161,72 @@ def try_sandbox(folder: Path) -> None:
         raise SandboxError(f"{error.message} (file system: {kind})", hint) from None
     if not stat.S_ISCHR(left.st_mode):
         raise SandboxError("the overlay does not keep deletions", _PLACE)
+
+
+def _architectures(catalog: Catalog | None) -> tuple[str, ...]:
+    try:
+        return packages.architectures(catalog) if catalog else ()
+    except UsageError:
+        # A machine of a kind for which no images are made.
+        return ()
+
+
+def programs_of(architecture: str, edges: Edges, *, wanted: bool) -> Finding:
+    """Whether packages of another architecture are configured here: a program of that kind is run where scripts are.
+
+    Args:
+        wanted: whether the workspace's images are made for it.
+    """
+    try:
+        machine.require_programs_of(architecture)
+        with edges.store.temporary_folder() as folder:
+            rootless.call(try_program, folder / "try", architecture)
+    except SandboxError as error:
+        hint = error.hint if wanted else f"only images for {architecture} need it: {error.hint}"
+        return Finding(architecture, "missing" if wanted else "optional", error.message, hint)
+    except OSError as error:
+        # What is wrong with the place is told of namespaces, too.
+        return Finding(architecture, "optional", f"{edges.store.root}: {error.strerror or error}", _PLACE)
+    by = machine.emulator(architecture)
+    how = f"{by}, which each sandbox tells the kernel of" if by else "what the kernel was told of"
+    return Finding(architecture, "ok", f"its programs run here by {how}")
+
+
+def try_program(folder: Path, architecture: str) -> None:
+    """Run a program made for another architecture in a sandbox.
+
+    Raises:
+        SandboxError: it does not run.
+    """
+    for name in ("lower", "upper", "box"):
+        (folder / name).mkdir(parents=True)
+    program = folder / "lower/program"
+    program.write_bytes(_program(architecture))
+    program.chmod(0o755)
+    with sandbox.opened(folder / "box", architecture=architecture) as box:
+        box.mount((folder / "lower",), folder / "upper")
+        said = box.run(["/program"])
+    if said.code != _SAID:
+        told = said.text.strip() or f"it ended with {said.code}"
+        raise SandboxError(f"a program of {architecture} was tried, and does not run here: {told}", machine.way_out())
+
+
+_SAID = 42
+_CODE = {
+    "amd64": b"\xb8\x3c\x00\x00\x00\xbf\x2a\x00\x00\x00\x0f\x05",  # mov $60,%eax; mov $42,%edi; syscall
+    "arm64": struct.pack("<3I", 0xD2800BA8, 0xD2800540, 0xD4000001),  # mov x8,#93; mov x0,#42; svc #0
+}
+"""What exits with 42 (exit(2))."""
+
+
+def _program(architecture: str) -> bytes:
+    """The smallest program that there is for an architecture (elf(5))."""
+    number, code = sandbox_init.ELF_MACHINES[machine.KERNELS[architecture]], _CODE[architecture]
+    start, head, row = 0x400000, 64, 56
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = struct.pack("<HHIQQQIHHHHHH", 2, number, 1, start + head + row, head, 0, 0, head, row, 1, 0, 0, 0)
+    size = head + row + len(code)
+    return ident + header + struct.pack("<IIQQQQQQ", 1, 5, 0, start, start, size, size, 0x10000) + code
 
 
 _PLACE = "set XDG_CACHE_HOME to a folder on ext4, xfs or btrfs; in a container, to a volume"

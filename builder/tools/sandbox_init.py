@@ -56,7 +56,7 @@ OUTPUT = 1 << 20
 
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
-_ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
+ELF_MACHINES = {"x86_64": 62, "aarch64": 183}
 """Numbers in the heads of programs (elf.h), by the kernel's names of machines."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -327,7 +327,7 @@ def emulate(folder: str, program: str, machine: str) -> None:
     os.mkdir(folder)
     _mount("binfmt_misc", folder, "binfmt_misc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     # An ELF file of 64 bits, least significant byte first, that is a program or a library.
-    number = _ELF_MACHINES[machine]
+    number = ELF_MACHINES[machine]
     head = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00" + struct.pack("<H", number)
     mask = b"\xff" * 7 + b"\x00" + b"\xff" * 8 + b"\xfe\xff\xff\xff"
     magic, masked = ("".join(f"\\x{byte:02x}" for byte in part) for part in (head, mask))

@@ -11,6 +11,10 @@ import pytest
 
 from builder.errors import SandboxError
 from builder.pipeline import diagnosing
+from builder.pipeline.edges import Edges
+from builder.report import Silent
+from builder.tools import machine
+from builder.tools.store import Store
 from tests.kit.http_server import HttpServer
 from tests.kit.project import Run, imgbuild, project
 from tests.kit.users import user
@@ -26,7 +30,8 @@ sources:
   flat: {apt: SERVER/flat, suites: ["./"], keyring: debian-archive}
 """
 FILES = ("first/dists/stable/InRelease", "first/dists/stable-security/InRelease", "flat/InRelease")
-NAMES = ["system", "apt-get", "dpkg-deb", "gpgv", "git", "mmdebstrap", "ids", "namespaces", "disk", "memory"]
+OTHER = "amd64" if machine.architecture() == "arm64" else "arm64"
+NAMES = ["system", "apt-get", "dpkg-deb", "gpgv", "git", "mmdebstrap", "ids", "namespaces", OTHER, "disk", "memory"]
 
 
 def findings(run: Run) -> dict[str, dict[str, str]]:
@@ -92,6 +97,22 @@ def test_programs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "apt-get": "missing", "dpkg-deb": "missing", "gpgv": "missing", "git": "optional", "mmdebstrap": "optional",
     }  # fmt: skip
     assert all(one.hint for one in found.values())
+
+
+def test_another_architecture_is_tried(tmp_path: Path) -> None:
+    edges = Edges(Store(tmp_path / "store"), Silent())
+    told = diagnosing.programs_of(OTHER, edges, wanted=False)
+    if machine.runs(OTHER):
+        assert (told.status, told.hint) == ("ok", "")
+        assert told.found.startswith("its programs run here by ")
+    else:
+        assert (told.status, OTHER in told.hint) == ("optional", True)
+    # Of this machine's own kind it surely runs, and is no file that a shell would take for a script.
+    own = machine.architecture()
+    assert diagnosing.programs_of(own, edges, wanted=True).status == "ok"
+    lacking = diagnosing.programs_of("vax", edges, wanted=True)
+    assert (lacking.status, "runs no programs of vax" in lacking.found) == ("missing", True)
+    assert list((tmp_path / "store/tmp").iterdir()) == []
 
 
 @pytest.mark.integration
