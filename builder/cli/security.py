@@ -116,7 +116,7 @@ def status(
     rows = [
         (
             one.advisory.id, one.advisory.severity, *(str(x or "") for x in _use(known, one).values()), one.advisory.fixed or f"none yet ({one.advisory.waiting or 'open'})",
-            f"{one.advisory.source} {one.version}", f"{one.definition}/{one.layer}", one.why,
+            f"{one.advisory.source} {one.version}", one.where, one.why,
             one.images[0] if len(one.images) == 1 else f"{len(one.images)} images", _since(one.advisory),
         )
         for one in shown
@@ -217,9 +217,7 @@ def explain(common: Common, what: str, feeds: tuple[str, ...], offline: bool) ->
     for hold in held:
         print(f"{'over: ' if hold.over(day) else ''}{hold.told}")
     for one in found:
-        print(
-            f"\n{one.advisory.id}: {one.state}: {one.package} {one.version}, layer {one.definition}/{one.layer} ({one.why})"
-        )
+        print(f"\n{one.advisory.id}: {one.state}: {one.package} {one.version}, layer {one.where} ({one.why})")
         print(f"  in {', '.join(one.images)}")
         if one.decision:
             print(f"  {one.decision}")

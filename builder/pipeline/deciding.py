@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from builder.errors import UsageError
 from builder.model.advisory import OPEN, PYPI, State
 from builder.model.decision import Hold, Product, Statement
-from builder.pipeline import decisions, locking, packages, securing, selection
+from builder.pipeline import decisions, locking, securing, selection
 from builder.pipeline.securing import Finding
 from builder.security import holds, vex
 from builder.security.feeds import Feed
@@ -77,8 +77,7 @@ def source(catalog: Catalog, name: str) -> str:
 def sources(catalog: Catalog, targets: Iterable[str] = ()) -> dict[str, str]:
     """The source of each binary package that is locked."""
     wanted = selection.definitions(selection.images(catalog, targets))
-    locks = locking.read(wanted, packages.architecture(catalog))
-    return {p.name: p.source_package for lock in locks.values() for p in lock.packages}
+    return {p.name: p.source_package for _, lock in locking.every(catalog, wanted) for p in lock.packages}
 
 
 def ignore(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder import transports
-from builder.formats import lockfile
+from builder.formats import lockfile, oci
 from builder.model.digest import CacheKey, Digest
 from builder.model.lock import BuiltLayer, Lock, LockedPackage, LockFile
 from builder.model.plan import ImagePlan
@@ -16,7 +16,7 @@ from builder.pipeline.edges import Edges
 from builder.pipeline.locking import LockChange, Locks
 from builder.plan import planner
 from builder.resolve import locking as resolving
-from builder.tools import git
+from builder.tools import git, machine
 from builder.transports import naming, oci_layout
 from dsl.catalog import Catalog, Definition
 from dsl.errors import ImgbuildError
@@ -83,7 +83,7 @@ def begun(catalog: Catalog, destination: str, edges: Edges) -> Begun:
     plans = {key: plan for component in catalog.components for key, plan in _plans(catalog, component.images, edges)}
     committed = _Committed(catalog, edges)
     found: dict[str, _Past] = {}
-    for image in unbuilt(catalog, [images[key] for key in plans], plans):
+    for image in unbuilt(catalog, [images[key] for key in plans], plans, edges):
         plan = plans[image.key]
         past = committed.before(image, plan) or _written(catalog, image, plan, destination, edges)
         if past:
@@ -106,22 +106,42 @@ def begun(catalog: Catalog, destination: str, edges: Edges) -> Begun:
     )  # fmt: skip
 
 
-def unbuilt(catalog: Catalog, images: Iterable[Definition], plans: Mapping[str, ImagePlan]) -> tuple[Definition, ...]:
-    """Images with layers of which no lock says what they turned out to be.
+def unbuilt(
+    catalog: Catalog, images: Iterable[Definition], plans: Mapping[str, ImagePlan], edges: Edges
+) -> tuple[Definition, ...]:
+    """Images with layers of which no lock says what they turned out to be; for another architecture than the workspace's own
+    if that can be configured here.
 
     Args:
-        plans: of the images, by their keys.
+        plans: of the images for the workspace's own, by their keys.
     """
     wanted = tuple(images)
-    locks = locking.read(selection.definitions(wanted), packages.architecture(catalog))
-    known = {row.cache_key for lock in locks.values() for row in lock.built}
+    left: set[str] = set()
+    for meant in packages.each(catalog):
+        architecture = packages.architecture(meant)
+        if packages.is_own(meant):
+            mine = plans
+        elif machine.runs(architecture):
+            mine = dict(row for one in _by_component(wanted) for row in _plans(meant, one, edges))
+        else:
+            continue
+        locks = locking.read(selection.definitions(wanted), architecture)
+        known = {row.cache_key for lock in locks.values() for row in lock.built}
+        left |= {one.key for one in wanted if one.key in mine and not _known(one, mine[one.key], known)}
+    return tuple(image for image in wanted if image.key in left)
 
-    def built(image: Definition) -> bool:
-        # Locks from elsewhere are never written.
-        own = {part.name for part in image.chain() if not part.foreign}
-        return all(one.cache_key in known for one in plans[image.key].layers if one.definition in own)
 
-    return tuple(image for image in wanted if not built(image))
+def _known(image: Definition, plan: ImagePlan, known: Collection[CacheKey]) -> bool:
+    # Locks from elsewhere are never written.
+    own = {part.name for part in image.chain() if not part.foreign}
+    return all(one.cache_key in known for one in plan.layers if one.definition in own)
+
+
+def _by_component(images: Iterable[Definition]) -> Iterable[tuple[Definition, ...]]:
+    found: dict[str | None, list[Definition]] = {}
+    for image in images:
+        found.setdefault(image.component, []).append(image)
+    return map(tuple, found.values())
 
 
 def _plans(catalog: Catalog, images: tuple[Definition, ...], edges: Edges) -> Iterable[tuple[str, ImagePlan]]:
@@ -186,7 +206,11 @@ def _written(catalog: Catalog, image: Definition, now: ImagePlan, destination: s
         ]
         if not same or reference in same:
             return None
-        stored = layout.read(same[-1])
+        architecture = packages.architecture(catalog)
+        every = layout.read(same[-1]).every()
+        stored = next((x for x in every if oci.platform(x.config).get("architecture") == architecture), None)
+        if stored is None:
+            return None
         old = transports.parsed(stored)
         definition, locks, plan = rebuilding.planned(catalog, stored, old, edges)
     except ImgbuildError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _UNWRITTEN = "the lock cannot be written"
 Locks = Mapping[str, Lock]
 """Locks by the key of their definition."""
+Ready = Callable[[Catalog, Locks, Mapping[str, ImagePlan]], None]
+"""Sees to it that images, whose plans it is given by their keys, can be built by new locks for the architecture that the catalog
+means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,13 @@ def read(wanted: Iterable[Definition], architecture: str) -> dict[str, Lock]:
                 found[definition.key] = lock
                 break
     return found
+
+
+def every(catalog: Catalog, wanted: Iterable[Definition]) -> Iterator[tuple[str, Lock]]:
+    """The locks of some definitions for all architectures, by the keys of these."""
+    definitions_ = tuple(wanted)
+    for architecture in packages.architectures(catalog):
+        yield from read(definitions_, architecture).items()
 
 
 def chain(definition: Definition, locks: Locks) -> tuple[Locked, ...]:
@@ -142,8 +152,7 @@ def check(catalog: Catalog, selection: Selection, edges: Edges, architectures: I
     found: dict[str, str] = {}
     for architecture in tuple(architectures) or packages.architectures(catalog):
         meant = packages.at(catalog, architecture)
-        of = "" if packages.is_own(meant) else f" for {architecture}"
-        found |= {title + of: reason for title, reason in _unfit(meant, selection, edges).items()}
+        found |= {title + packages.other(meant): why for title, why in _unfit(meant, selection, edges).items()}
     return found
 
 
@@ -161,8 +170,9 @@ def _unfit(catalog: Catalog, selection: Selection, edges: Edges) -> dict[str, st
 def lock(
     catalog: Catalog, selection: Selection, edges: Edges, *, update: bool = False, regroup: bool = False,
     only: frozenset[str] = frozenset(), write: bool = True, holds: tuple[Hold, ...] | None = None,
-    start: Locks | None = None, beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None = None,
-    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None = None, architectures: Iterable[str] = (),
+    start: Mapping[str, Locks] | None = None,
+    beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None = None, ready: Ready | None = None,
+    architectures: Iterable[str] = (),
 ) -> tuple[LockChange, ...]:  # fmt: skip
     """Lock what is selected, bottom-up, and write the lock files.
 
@@ -175,10 +185,9 @@ def lock(
         only: source packages of theirs that move, and nothing else but what these need.
         write: whether lock files are written; without it this is a trial.
         holds: what does not move; those of the workspace if none are given.
-        start: locks that some definitions begin with in place of their own, by key; of their own architecture.
+        start: locks that some definitions begin with in place of their own, by key; by architecture.
         beside: the texts of other files that are written with the lock files, all of them or none.
-        ready: sees to it that the images, whose plans it is given by their keys, can be built by the new locks, before these
-            are written. It is asked for the architecture that the catalog means.
+        ready: is asked for each architecture before anything is written.
 
     Raises:
         StaleLock: a lock from elsewhere, which is never written, does not fit.
@@ -187,17 +196,16 @@ def lock(
     holds = decisions.holds_in_force(catalog) if holds is None else holds
     rounds = []
     for architecture in tuple(architectures) or packages.architectures(catalog):
-        meant = architecture == packages.architecture(catalog)
         rounds.append(
             _locked_for(
                 packages.at(catalog, architecture), selection, edges, update=update, regroup=regroup, only=only,
-                holds=holds, start=(start or {}) if meant else {}, ready=ready if meant else None,
+                holds=holds, start=(start or {}).get(architecture, {}), layers=ready is not None,
             )
         )  # fmt: skip
     changes = tuple(change for one in rounds for change in one.changes)
     if not write:
         return changes
-    _write(catalog, selection, rounds, edges, beside)
+    _write(catalog, selection, rounds, edges, beside, ready)
     for problem in (
         *reviewing.unraised(selection.definitions),
         *dict.fromkeys(problem for one in rounds for problem in _new_sudo(selection, one.old, one.locks)),
@@ -219,18 +227,20 @@ class _Round:
     old: Locks
     locks: Locks
     changes: tuple[LockChange, ...]
-    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None
 
 
 def _locked_for(
     catalog: Catalog, selection: Selection, edges: Edges, *, update: bool, regroup: bool, only: frozenset[str],
-    holds: tuple[Hold, ...], start: Locks, ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None,
+    holds: tuple[Hold, ...], start: Locks, layers: bool,
 ) -> _Round:  # fmt: skip
-    """Lock what is selected for the architecture that the catalog means."""
+    """Lock what is selected for the architecture that the catalog means.
+
+    Args:
+        layers: whether the layers of packages that have moved are made, too, since images are built next.
+    """
     architecture = packages.architecture(catalog)
     old = read(selection.definitions, architecture)
-    indexes = _Indexes(catalog, edges, old)
-    of = "" if packages.is_own(catalog) else f" for {architecture}"
+    indexes, of = _Indexes(catalog, edges, old), packages.other(catalog)
 
     def moving(definition: Definition) -> bool:
         wanted = update or regroup or bool(only) or definition.key in start
@@ -249,7 +259,7 @@ def _locked_for(
         )  # fmt: skip
 
     hoped = _hoped(catalog, selection.definitions, old, moving, resolved)
-    states = _configured_ahead(catalog, selection.definitions, old, hoped, edges, layers=ready is not None)
+    states = _configured_ahead(catalog, selection.definitions, old, hoped, edges, layers=layers)
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
@@ -276,7 +286,7 @@ def _locked_for(
         had: tuple[Artifact, ...] = (*before.packages, *before.wheels) if before else ()
         difference = locking.difference(had, (*made.packages, *made.wheels))
         changes.append(LockChange(definition.title + of, definition.lock_path, made, difference))
-    return _Round(catalog, old, locks, tuple(changes), ready)
+    return _Round(catalog, old, locks, tuple(changes))
 
 
 def _tell_held(definition: Definition, made: Lock, holds: tuple[Hold, ...], edges: Edges) -> None:
@@ -510,7 +520,7 @@ def _above(catalog: Catalog, definition: Definition) -> tuple[Lock, ...]:
 
 def _write(
     catalog: Catalog, selection: Selection, rounds: Iterable[_Round], edges: Edges,
-    beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None,
+    beside: Callable[[Mapping[Path, LockFile]], Mapping[Path, str]] | None, ready: Ready | None,
 ) -> None:  # fmt: skip
     files: dict[Path, LockFile] = {}
 
@@ -529,8 +539,8 @@ def _write(
                 others = (x for x in file(path).locks if (x.name, x.architecture) != (lock_.name, lock_.architecture))
                 files[path] = replace(files[path], locks=(*others, lock_))
         plans.append(drafts(one.catalog, images, one.locks, edges))
-        if one.ready:
-            one.ready(one.locks, plans[-1])
+        if ready:
+            ready(one.catalog, one.locks, plans[-1])
     for image in images:
         known = file(image.lock_path)
         rows = [
@@ -628,8 +638,21 @@ def newest(catalog: Catalog, wanted: Iterable[Definition], edges: Edges) -> tupl
 def outdated(
     catalog: Catalog, wanted: Iterable[Definition], edges: Edges
 ) -> tuple[tuple[str, str, str, str, str], ...]:
-    """Locked packages that have newer versions: (definition, package, locked, newest, the suite it is in)."""
+    """Locked packages that have newer versions: (definition, package, locked, newest, the suite it is in).
+
+    What is so for another architecture alone is told as ``app for arm64``.
+    """
     wanted = tuple(wanted)
+    own, *others = (_outdated(meant, wanted, edges) for meant in packages.each(catalog))
+    known = frozenset(own)
+    more = zip(packages.each(catalog)[1:], others, strict=True)
+    theirs = ((row[0] + packages.other(meant), *row[1:]) for meant, rows in more for row in rows if row not in known)
+    return (*own, *theirs)
+
+
+def _outdated(
+    catalog: Catalog, wanted: tuple[Definition, ...], edges: Edges
+) -> tuple[tuple[str, str, str, str, str], ...]:
     locks = read(wanted, packages.architecture(catalog))
     indexes = _Indexes(catalog, edges, locks)
     rows = []

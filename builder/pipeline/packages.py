@@ -66,9 +66,19 @@ def at(catalog: Catalog, wanted: str) -> Catalog:
     return dataclasses.replace(catalog, workspace=msgspec.structs.replace(catalog.workspace, defaults=meant))
 
 
+def each(catalog: Catalog) -> tuple[Catalog, ...]:
+    """The same definitions for each architecture that images are made for, the workspace's own first."""
+    return tuple(at(catalog, one) for one in architectures(catalog))
+
+
 def is_own(catalog: Catalog) -> bool:
     """Whether the architecture that is meant is the workspace's own."""
     return architecture(catalog) == architectures(catalog)[0]
+
+
+def other(catalog: Catalog) -> str:
+    """What is said after a name where another architecture than the workspace's own is meant: `` for arm64``."""
+    return "" if is_own(catalog) else f" for {architecture(catalog)}"
 
 
 def mirror(catalog: Catalog) -> str | None:

@@ -252,7 +252,7 @@ def _vex(catalog: Catalog, image: Definition, parcel: Parcel, host: Host) -> byt
         return None
     # A statement that cannot be read is told, and none is lost in silence.
     decisions.statements(catalog)
-    locks = locking.read(image.chain(), packages.architecture(catalog)).values()
+    locks = [lock for _, lock in locking.every(catalog, image.chain())]
     names = {name for lock in locks for one in lock.packages for name in (one.name, one.source_package)}
     names |= {wheel.name for lock in locks for wheel in lock.wheels}
     purl = PackageURL(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,7 @@ class Finding:
         why: why the package is there: ``asked for``, or what needs it.
         decision: what somebody says of it, and who; empty if nobody does.
         hold: why it does not move, and until when; empty if it may.
+        architecture: for which it is so, if not for the workspace's own; empty for that, whatever others hold.
     """
 
     advisory: Advisory
@@ -51,6 +52,13 @@ class Finding:
     why: str
     decision: str = ""
     hold: str = ""
+    architecture: str = ""
+
+    @property
+    def where(self) -> str:
+        """The definition and its layer, for people."""
+        of = f" for {self.architecture}" if self.architecture else ""
+        return f"{self.definition}/{self.layer}{of}"
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -60,7 +68,7 @@ class Finding:
             "source": told.source, "fixed": told.fixed, "waiting": told.waiting, "published": told.published,
             "since": told.since or None, "summary": told.summary, "feed": told.feed, "definition": self.definition, "package": self.package,
             "version": self.version, "layer": self.layer, "images": list(self.images), "why": self.why,
-            "decision": self.decision, "hold": self.hold,
+            "decision": self.decision, "hold": self.hold, "architecture": self.architecture or None,
         }  # fmt: skip
 
 
@@ -173,6 +181,8 @@ def status(
 ) -> Status:  # fmt: skip
     """How the images of some targets stand, by their locks.
 
+    It speaks of the workspace's own architecture, and of others where these hold something else.
+
     Args:
         published: what of them is published in another version, if something is to be said of that.
         other: locks in place of what lies there, by the keys of their definitions.
@@ -186,24 +196,49 @@ def status(
         for part in image.chain():
             standing.setdefault(part.key, []).append(image)
     wanted = selection.definitions(images)
-    locks = {**locking.read(wanted, packages.architecture(catalog)), **(other or {})}
-    known = about(told, (one for part in wanted if part.key in locks for one in locks[part.key].held))
+    own, *others = packages.architectures(catalog)
+    every = {one: locking.read(wanted, one) for one in (own, *others)}
+    every[own] |= other or {}
+    known = about(told, (one for locks in every.values() for lock in locks.values() for one in lock.held))
     suites = frozenset(suite for feed in told for suite in feed.suites)
     judge = Judge(catalog, lambda: _tags(catalog, images), told)
     found: list[Finding] = []
     unknown: Counter[tuple[str, str]] = Counter()
     for definition in wanted:
-        lock = locks.get(definition.key)
+        names = tuple(image.name for image in standing[definition.key])
+        behind = outstanding.behind(standing[definition.key], published)
+        lock = every[own].get(definition.key)
+        here: set[tuple[str, str]] = set()
         if lock:
-            names = tuple(image.name for image in standing[definition.key])
-            behind = outstanding.behind(standing[definition.key], published)
+            here = {judging.named(one) for one in lock.held}
             for one in _debian(catalog, definition, lock, names, known, suites, unknown):
                 for finding in _apart(one, behind):
                     found += judge.decided(finding, "deb", definition, lock.packages)
             for one in _wheels(definition, lock, names, known, suites, unknown):
                 for finding in _apart(one, behind):
                     found += judge.decided(finding, "pypi", definition, ())
+        for other_ in others:
+            if theirs := _beside(every[other_].get(definition.key), here):
+                # They are counted once.
+                counted: Counter[tuple[str, str]] = Counter()
+                rows = (
+                    *(("deb", x) for x in _debian(catalog, definition, theirs, names, known, suites, counted)),
+                    *(("pypi", x) for x in _wheels(definition, theirs, names, known, suites, counted)),
+                )
+                for kind, one in rows:
+                    found += judge.decided(replace(one, architecture=other_), kind, definition, theirs.packages)
     return stood(found, unknown)
+
+
+def _beside(lock: Lock | None, here: Collection[tuple[str, str]]) -> Lock | None:
+    """A lock with what is not held, by source package and version, for the workspace's own architecture."""
+    if lock is None:
+        return None
+    return replace(
+        lock,
+        packages=tuple(one for one in lock.packages if judging.named(one) not in here),
+        wheels=tuple(one for one in lock.wheels if judging.named(one) not in here),
+    )
 
 
 def about(told: Iterable[Feed], held: Iterable[Artifact]) -> Known:

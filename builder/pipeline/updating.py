@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from builder.pipeline import building, decisions, finishing, locking, packages, 
 from builder.pipeline.building import Built
 from builder.pipeline.edges import Edges
 from builder.pipeline.finishing import Begun
-from builder.pipeline.locking import LockChange, Locks
+from builder.pipeline.locking import LockChange, Locks, Ready
 from builder.pipeline.securing import Finding
 from builder.pipeline.selection import Selection
 from builder.security.feeds import Feed
@@ -132,8 +132,7 @@ def sources(
     wanted = tuple(targets)
     images = selection.images(catalog, wanted)
     definitions = tuple(one for one in selection.definitions(images) if not one.foreign)
-    locks = locking.read(definitions, packages.architecture(catalog))
-    held = {p.name: p.source_package for lock in locks.values() for p in lock.packages}
+    held = {p.name: p.source_package for _, lock in locking.every(catalog, definitions) for p in lock.packages}
     findings = securing.status(catalog, wanted, feeds).findings
     asked = tuple(only)
     if asked:
@@ -202,18 +201,26 @@ class Before:
     """How images were before their locks changed.
 
     Attributes:
-        plans: by their keys.
+        plans: by their keys, for the workspace's own architecture: of that the report tells.
         layers: what theirs turned out to be, by the locks.
         digests: of the layers that an image had, by its key, where more of them are known.
+        others: plans for other architectures, by these.
     """
 
     plans: Mapping[str, ImagePlan]
     layers: Mapping[CacheKey, BuiltLayer]
     digests: Mapping[str, frozenset[Digest]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, ImagePlan]] = field(default_factory=dict)
 
     def and_of(self, begun: Begun) -> Before:
         """With how those were that are to be finished: they count from there."""
-        return Before({**self.plans, **begun.plans}, {**self.layers, **begun.layers}, begun.digests)
+        return replace(
+            self, plans={**self.plans, **begun.plans}, layers={**self.layers, **begun.layers}, digests=begun.digests
+        )
+
+    def of(self, catalog: Catalog) -> Mapping[str, ImagePlan]:
+        """The plans for the architecture that a catalog means."""
+        return self.plans if packages.is_own(catalog) else self.others[packages.architecture(catalog)]
 
 
 def as_it_is(catalog: Catalog, images: Iterable[Definition], edges: Edges) -> Before:
@@ -223,18 +230,23 @@ def as_it_is(catalog: Catalog, images: Iterable[Definition], edges: Edges) -> Be
         StaleLock: a lock does not fit.
     """
     wanted = tuple(images)
-    return Before(building.plans(catalog, wanted, edges), _built(catalog, wanted))
+    own, *others = packages.each(catalog)
+    return Before(
+        building.plans(own, wanted, edges), _built(catalog, wanted),
+        others={packages.architecture(one): building.plans(one, wanted, edges) for one in others},
+    )  # fmt: skip
 
 
 def preparing(
     catalog: Catalog, images: Iterable[Definition], before: Before, destination: str, edges: Edges, *, reuse: str = ""
-) -> Callable[[Locks, Mapping[str, ImagePlan]], None]:
+) -> Ready:
     """What sees to it that those of some images that new locks change can be built, before these are written."""
     wanted = tuple(images)
 
-    def ready(locks: Locks, plans: Mapping[str, ImagePlan]) -> None:
-        touched = [x for x in wanted if x.key in plans and plans[x.key].content_key != before.plans[x.key].content_key]
-        building.prepare(catalog, touched, locks, plans, (destination,), edges, reuse=reuse, known=before.layers)
+    def ready(meant: Catalog, locks: Locks, plans: Mapping[str, ImagePlan]) -> None:
+        had = before.of(meant)
+        touched = [x for x in wanted if x.key in plans and plans[x.key].content_key != had[x.key].content_key]
+        building.prepare(meant, touched, locks, plans, (destination,), edges, reuse=reuse, known=before.layers)
 
     return ready
 
@@ -269,12 +281,9 @@ def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]
     names = frozenset(moving)
     images = selection.images(catalog, targets)
     definitions = selection.definitions(images)
-    locks = locking.read(definitions, packages.architecture(catalog))
-    asked = frozenset(
-        one.key
-        for one in definitions
-        if not one.foreign and one.key in locks and names & {p.source_package for p in locks[one.key].packages}
-    )
+    foreign = {one.key for one in definitions if one.foreign}
+    locks = (row for row in locking.every(catalog, definitions) if row[0] not in foreign)
+    asked = frozenset(key for key, lock in locks if names & {p.source_package for p in lock.packages})
     every = [image for component in catalog.components for image in component.images]
     standing = tuple(image for image in every if any(part.key in asked for part in image.chain()))
     found = selection.definitions(standing)
@@ -283,7 +292,7 @@ def _selection(catalog: Catalog, targets: tuple[str, ...], moving: Iterable[str]
 
 def _locked(
     catalog: Catalog, chosen: Selection, moving: tuple[str, ...], edges: Edges,
-    ready: Callable[[Locks, Mapping[str, ImagePlan]], None] | None,
+    ready: Ready | None,
 ) -> tuple[tuple[str, ...], dict[str, str], tuple[LockChange, ...]]:  # fmt: skip
     """Move sources together; one that cannot move does not keep the others from it.
 
@@ -295,8 +304,7 @@ def _locked(
     """
     if not moving:
         return (), {}, ()
-    locks = locking.read(chosen.definitions, packages.architecture(catalog)).values()
-    locked = frozenset(artifact.sha256 for lock in locks for artifact in lock.artifacts())
+    locked = frozenset(x.sha256 for _, lock in locking.every(catalog, chosen.definitions) for x in lock.artifacts())
     write = ready is not None
     try:
         # Nothing is written before everything is resolved.
@@ -330,8 +338,8 @@ def _of_a_fix(error: ImgbuildError, locked: frozenset[str]) -> bool:
 
 def _built(catalog: Catalog, images: Iterable[Definition]) -> dict[CacheKey, BuiltLayer]:
     """What layers turned out to be, by the locks."""
-    locks = locking.read(selection.definitions(images), packages.architecture(catalog))
-    return {row.cache_key: row for lock in locks.values() for row in lock.built}
+    locks = locking.every(catalog, selection.definitions(images))
+    return {row.cache_key: row for _, lock in locks for row in lock.built}
 
 
 def _image(image: Definition, before: Before, after: ImagePlan, has: Mapping[CacheKey, BuiltLayer]) -> Image:

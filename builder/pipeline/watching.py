@@ -170,7 +170,7 @@ def _unbuilt(catalog: Catalog, edges: Edges) -> tuple[str, ...]:
     """Images with layers of which no lock says what they turned out to be."""
     images = selection.images(catalog, ())
     plans = building.plans(catalog, images, edges)
-    return tuple(image.reference for image in finishing.unbuilt(catalog, images, plans))
+    return tuple(image.reference for image in finishing.unbuilt(catalog, images, plans, edges))
 
 
 def _pinned(catalog: Catalog, told: tuple[Feed, ...], edges: Edges) -> tuple[Pinned, ...]:
@@ -189,16 +189,16 @@ def _pinned(catalog: Catalog, told: tuple[Feed, ...], edges: Edges) -> tuple[Pin
 def _invalid(found: Update, destination: str, edges: Edges) -> Iterator[str]:
     """What is wrong with images as they were written."""
     way, known = transports.parse_target(destination), validate.Known()
-    for one in found.built:
-        if one.error:
-            continue
-        place = str(way.of(one.image))
-        name = place if way.kind == "dir" else f"{place.removesuffix(':')}:{one.image}:{one.tag}"
+    # Each once, whatever architectures it was built for.
+    for image, tag in dict.fromkeys((one.image, one.tag) for one in found.built if not one.error):
+        place = str(way.of(image))
+        name = place if way.kind == "dir" else f"{place.removesuffix(':')}:{image}:{tag}"
         try:
-            for fault in validate.image(transports.read_stored(name, edges.store), edges.jobs, known):
-                yield f"{one.image}: {fault.where}: {fault.message}"
+            for stored in transports.read_every(name, edges.store):
+                for fault in validate.image(stored, edges.jobs, known):
+                    yield f"{image}: {fault.where}: {fault.message}"
         except ImgbuildError as error:
-            yield f"{one.image}: {error.message}"
+            yield f"{image}: {error.message}"
 
 
 def report(night: Night) -> str:

@@ -115,20 +115,24 @@ def withdraw(
     image, version, number = _meant(catalog, reference)
     release = f"{image.name}:{versions.tag(version, number)}"
     architecture = packages.architecture(catalog)
-    bad, good, before = _files(image, version, number, architecture)
-    way = _way(image, bad, good, architecture)
-    start, left = _start(catalog, way, architecture)
+    ways, before, stays = _ways(catalog, image, version, number)
+    starts = {one: _start(catalog, way, one) for one, way in ways.items()}
+    left = tuple(dict.fromkeys((*stays, *(why for _, whys in starts.values() for why in whys))))
     told = Withdrawn(release, f"{image.name}:{versions.tag(before.version, before.revision)}", left=left)
-    if not start:
+    start = {one: begins for one, (begins, _) in starts.items()}
+    if not any(start.values()):
         return told
-    coming = {old.sha256 for old in way.rows.values()}
-    wanted = [p for _, lock in start.values() for p in lock.held if p.sha256 in coming]
-    _fetch(catalog, [definition for definition, _ in start.values()], wanted, way.locks, release, edges)
-    chosen = _selection(catalog, start)
+    for one, begins in start.items():
+        coming = {old.sha256 for old in ways[one].rows.values()}
+        wanted = [p for _, lock in begins.values() for p in lock.held if p.sha256 in coming]
+        mine = [definition for definition, _ in begins.values()]
+        _fetch(packages.at(catalog, one), mine, wanted, ways[one].locks, release, edges)
+    chosen = _selection(catalog, {key: row for begins in start.values() for key, row in begins.items()})
     had = updating.as_it_is(catalog, chosen.images, edges)
     gone = {
         (package.source_package, package.source_version)
-        for lock in locking.read(chosen.definitions, architecture).values()
+        for one, way in ways.items()
+        for lock in locking.read(chosen.definitions, one).values()
         for package in lock.packages
         if package.sha256 in way.rows
     }
@@ -141,7 +145,7 @@ def withdraw(
     withdrawals: list[Withdrawal] = []
 
     def beside(files: Mapping[Path, LockFile]) -> Mapping[Path, str]:
-        _require((lock for file in files.values() for lock in file.locks), way)
+        _require((lock for file in files.values() for lock in file.locks), ways)
         known = locking.revisions(catalog, chosen.images)
         for one in chosen.images:
             file = files.get(one.lock_path, LockFile())
@@ -156,10 +160,11 @@ def withdraw(
 
     changes = locking.lock(
         catalog, chosen, edges, write=not dry_run, beside=beside,
-        holds=(*(x for x in others if not x.over(now[:10])), *made), start={key: lock for key, (_, lock) in start.items()},
+        holds=(*(x for x in others if not x.over(now[:10])), *made),
+        start={one: {key: lock for key, (_, lock) in begins.items()} for one, begins in start.items()},
         ready=updating.preparing(catalog, chosen.images, had, destination, edges),
     )  # fmt: skip
-    _require((change.after for change in changes), way)
+    _require((change.after for change in changes), ways)
     changes = tuple(one for one in changes if one.difference.changed or one.difference.added or one.difference.removed)
     told = replace(told, changes=changes, holds=made, withdrawals=tuple(withdrawals))
     if dry_run:
@@ -228,6 +233,23 @@ def _hint(path: Path, whole: str) -> str:
     if shallow is None:
         return f"{path.parent} is in no git repository, so nobody knows what was before"
     return "in a shallow clone the commits are missing: `git fetch --unshallow`" if shallow else whole
+
+
+def _ways(
+    catalog: Catalog, image: Definition, version: str, number: int
+) -> tuple[dict[str, _Way], Revision, tuple[str, ...]]:
+    """What goes back for each architecture, the release before, and what cannot go back: an architecture may have joined the
+    releases later than the others."""
+    own, *others = packages.architectures(catalog)
+    bad, good, before = _files(image, version, number, own)
+    found, left = {own: _way(image, bad, good, own)}, []
+    for one in others:
+        try:
+            bad, good, _ = _files(image, version, number, one)
+            found[one] = _way(image, bad, good, one)
+        except UsageError as error:
+            left.append(f"for {one} nothing does: {error.message}")
+    return found, before, tuple(left)
 
 
 def _way(image: Definition, bad: LockFile, good: LockFile, architecture: str) -> _Way:
@@ -327,11 +349,11 @@ def _selection(catalog: Catalog, start: Mapping[str, tuple[Definition, Lock]]) -
     )
 
 
-def _require(locks: Iterable[Lock], way: _Way) -> None:
+def _require(locks: Iterable[Lock], ways: Mapping[str, _Way]) -> None:
     for lock in locks:
+        rows = ways[lock.architecture].rows if lock.architecture in ways else {}
         for package in lock.held:
-            old = way.rows.get(package.sha256)
-            if old:
+            if old := rows.get(package.sha256):
                 raise Unsatisfiable(
                     f"{package.title} cannot go back to {old.version} in {lock.name}: what else is locked needs "
                     f"{package.version}",
