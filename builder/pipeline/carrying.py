@@ -43,20 +43,23 @@ def gather(catalog: Catalog, images: Collection[str], edges: Edges) -> Building:
         raise UsageError(
             "the workspace defines none of these images", "go to the workspace that does, or name it by -C"
         )
-    locks = locking.read(definitions, packages.architecture(catalog))
-    unlocked = [one.name for one in definitions if one.key not in locks]
-    if unlocked:
-        raise UsageError(f"{unlocked[0]} is not locked", "run `imgbuild lock`")
+    each = [(meant, locking.read(definitions, packages.architecture(meant))) for meant in packages.each(catalog)]
+    for meant, locks in each:
+        unlocked = [one.name for one in definitions if one.key not in locks]
+        if unlocked:
+            raise UsageError(f"{unlocked[0]} is not locked{packages.other(meant)}", "run `imgbuild lock`")
     sources = {source.name: source for one in definitions for source in packages.sources(catalog, one)}
-    artifacts = locking.artifacts(locks.values())
+    artifacts: dict[str, Artifact] = {}
     found: dict[str, File] = {}
     dates: list[str] = []
-    for one in _apt(catalog, definitions, edges, dates):
-        found.setdefault(one.path, one)
-    newer = _newest(catalog, definitions, edges)
-    artifacts = tuple({one.sha256: one for one in (*artifacts, *newer)}.values())
-    packages.fetch(catalog, wanted, artifacts, edges, tuple(locks.values()))
-    for artifact in artifacts:
+    for meant, locks in each:
+        for file in _apt(meant, definitions, edges, dates):
+            found.setdefault(file.path, file)
+        newer = _newest(meant, definitions, edges)
+        mine = {one.sha256: one for one in (*locking.artifacts(locks.values()), *newer)}
+        packages.fetch(meant, wanted, tuple(mine.values()), edges, tuple(locks.values()))
+        artifacts |= mine
+    for artifact in artifacts.values():
         blob = blobs.stored(edges.store, Digest.from_hex(artifact.sha256), artifact.title)
         found.setdefault(where := _where(artifact, sources), File(where, blob))
     more = (*_keyrings(sources.values()), *_feeds(catalog, edges), *_repositories(catalog, edges))

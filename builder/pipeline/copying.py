@@ -119,40 +119,42 @@ def write(found: Iterable[StoredImage], way: transports.Target, edges: Edges) ->
                 named = replace(named, seals=_with_others(named.seals, Path(way.path), named.reference, image.digest))
             transports.write(image, way, named, edges.store, edges.reporter)
         whole = stored.whole()
-        if whole and whole.digest and way.kind == "oci" and (seals := _seals(_evidence(whole, edges))):
-            seals = _with_others(seals, Path(way.path), named.reference, whole.digest)
-            oci_layout.keep(Path(way.path), named.reference, whole.digest, seals)
+        if whole and whole.digest and way.kind == "oci" and (given := seals(whole, edges)):
+            given = _with_others(given, Path(way.path), named.reference, whole.digest)
+            oci_layout.keep(Path(way.path), named.reference, whole.digest, given)
         yield Copied(stored.name, str(way.of(named.image)), (stored.named or image.digest) if stored.kept else "")
 
 
 def called(stored: StoredImage, image: Image, edges: Edges) -> Named:
     """What an image is called where it is written, with all that lies beside it."""
     reference = _reference(stored, image)
-    kept = _seals(_evidence(stored, edges))
+    kept = seals(stored, edges)
     return Named(naming.split(reference)[0], reference, published.notes(stored.notes), dict(_beside(stored)), kept)
 
 
-def _seals(beside: Evidence) -> Mapping[str, tuple[Seal, ...]]:
-    seals = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
-    return {kind: given for kind, given in seals.items() if given}
+def seals(stored: StoredImage, edges: Edges) -> Mapping[str, tuple[Seal, ...]]:
+    """The signatures of an image, or of an index in its place, by their kind."""
+    beside = _evidence(stored, edges)
+    found = {cosign.SIGNATURES: beside.signatures, cosign.ATTESTATIONS: beside.attestations}
+    return {kind: given for kind, given in found.items() if given}
 
 
 def _with_others(
-    seals: Mapping[str, tuple[Seal, ...]], folder: Path, reference: str, digest: Digest
+    brought: Mapping[str, tuple[Seal, ...]], folder: Path, reference: str, digest: Digest
 ) -> Mapping[str, tuple[Seal, ...]]:
     """Signatures, with those that a layout has of the same image: what others have put there stays."""
     if not (folder / "index.json").exists():
-        return seals
+        return brought
     there = oci_layout.at(folder)
     named = (one for entry in there.entries for one in (*entry.every, *((entry.index,) if entry.index else ())))
     found = next((one for one in named if (one.name, one.digest) == (reference, digest)), None)
     if found is None:
-        return seals
+        return brought
     known = evidence.of_layout(there.stored(found))
     others = {cosign.SIGNATURES: known.signatures, cosign.ATTESTATIONS: known.attestations}
     return {
         kind: (*given, *(one for one in others[kind] if one.entry not in {own.entry for own in given}))
-        for kind, given in seals.items()
+        for kind, given in brought.items()
     }
 
 

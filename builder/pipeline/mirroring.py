@@ -24,7 +24,7 @@ from builder.registry.uploads import Bytes
 from builder.tools import carried
 from builder.tools.store import Store
 from builder.transports import mirror_archive, naming, registry
-from builder.transports.mirror_archive import Mirror, Released
+from builder.transports.mirror_archive import Mirror, Part, Released
 from builder.transports.oci_layout import LayoutBlobs
 from builder.transports.registry import RegistryBlobs
 from builder.trust.cosign import Signer, Verifier
@@ -91,10 +91,10 @@ def save(
     found = tuple(_newest(tuple(sources) or ("",), names, edges.store))
     had = _had(since, found, names, edges.store)
     images = tuple(_one_each(_released(stored, names, edges) for stored in found))
-    building = carrying.gather(catalog, {one.named.image for one in images}, edges) if catalog else None
+    building = carrying.gather(catalog, {one.image for one in images}, edges) if catalog else None
     edges.reporter.step(f"writing {archive}: {len(found)} images")
     written = mirror_archive.write(archive, images, had, edges.reporter, building, signer)
-    named = tuple(sorted((one.named.reference, Digest(one.entry["digest"])) for one in images))
+    named = tuple(sorted((one.reference, one.digest) for one in images))
     return Saved(
         str(archive), named, len(written.blobs), sum(written.blobs.values()), len(written.without), len(written.files)
     )
@@ -177,11 +177,21 @@ def listed(place: str, names: Names, store: Store) -> Mapping[Digest, str]:
     return found
 
 
-def _layers(stored: StoredImage, names: Names) -> dict[Digest, str]:
-    """The layers of an image, with its component and name."""
-    image = transports.parsed(stored)
-    name = _whole(naming.split(names.read(naming.tagged(stored.name)))[0], image)
-    return {layer.digest: name for layer in image.layers}
+def _layers(stored: StoredImage, names: Names, running: Chosen | None = None) -> dict[Digest, str]:
+    """The layers of a release, with its image's component and name.
+
+    Args:
+        running: what of it is there; all if nothing is said. By its name, or its index, that is all of it.
+    """
+    images = [transports.parsed(one) for one in stored.every()]
+    name = _whole(naming.split(names.read(naming.tagged(stored.name)))[0], images[0])
+    index = stored.index.digest if stored.index else ""
+    return {
+        layer.digest: name
+        for image in images
+        if not running or running.has(stored.name, index, image.digest, image.config_digest, newest=False)
+        for layer in image.layers
+    }
 
 
 def _whole(name: str, image: Image) -> str:
@@ -206,24 +216,26 @@ def _newest(sources: Iterable[str], called: Names, store: Store) -> Iterator[Sto
 
 def _released(stored: StoredImage, names: Names, edges: Edges) -> Released:
     image = transports.parsed(stored)
-    named = copying.called(stored, image, edges)
-    if stored.index:
-        edges.reporter.warn(f"{stored.name}: of its index the archive gets this machine's image alone")
-    layers = [
-        Bytes(layer.digest, layer.size, _Opener(image, layer.digest, stored.name), stored.name)
-        for layer in image.layers
-    ]
+    parts = tuple(_part(one, stored.name, edges) for one in stored.every())
+    named = parts[0].named
     floating = _floating(stored, named.reference, names, edges.store)
-    name = _whole(named.image, image)
-    return mirror_archive.described(named, name, image.manifest, image.config, layers, floating)
+    whole = stored.whole()
+    of_index = {whole.digest: copying.seals(whole, edges)} if whole and whole.digest else {}
+    return mirror_archive.described(parts, _whole(named.image, image), floating, of_index)
+
+
+def _part(stored: StoredImage, place: str, edges: Edges) -> Part:
+    image = transports.parsed(stored)
+    layers = (Bytes(one.digest, one.size, _Opener(image, one.digest, place), place) for one in image.layers)
+    return Part(copying.called(stored, image, edges), image.manifest, image.config, tuple(layers))
 
 
 def _one_each(images: Iterable[Released]) -> Iterator[Released]:
     """Images of which one alone, the newest, has a floating tag."""
     taken: set[tuple[str, str]] = set()
-    for one in sorted(images, key=lambda one: naming.age(one.named.reference), reverse=True):
-        own = tuple(tag for tag in one.floating if (one.named.image, tag) not in taken)
-        taken |= {(one.named.image, tag) for tag in own}
+    for one in sorted(images, key=lambda one: naming.age(one.reference), reverse=True):
+        own = tuple(tag for tag in one.floating if (one.image, tag) not in taken)
+        taken |= {(one.image, tag) for tag in own}
         yield replace(one, floating=own)
 
 
@@ -250,7 +262,8 @@ def _floating(stored: StoredImage, reference: str, names: Names, store: Store) -
     known = dict(zip(names.floating(version), usual, strict=True))
     place, _, _ = registry.at(rest, store, names)
     with place.session:
-        there = place.floating(address.parse(rest).path).get(Digest.of(stored.manifest), ())
+        named = stored.named or Digest.of(stored.manifest)
+        there = place.floating(address.parse(rest).path).get(named, ())
     return tuple(sorted(known.get(tag, tag) for tag in there))
 
 
@@ -274,9 +287,7 @@ def _named(text: str, found: Iterable[StoredImage], names: Names, store: Store) 
     running = Chosen.named(text, names)
     for image in dict.fromkeys(stored.name.rpartition(":")[0] for stored in found):
         for stored in transports.read_releases(image, store, names):
-            parsed = transports.parsed(stored)
-            if running.has(stored.name, parsed.digest, parsed.config_digest, newest=False):
-                had |= _layers(stored, names)
+            had |= _layers(stored, names, running)
     return had
 
 
@@ -296,7 +307,11 @@ class _Both:
 
 
 def _from(archive: Path, stored: StoredImage, there: Blobs) -> StoredImage:
-    return replace(stored, name=f"oci-archive:{archive}:{stored.name}", blobs=_Both(stored.blobs, there))
+    index = stored.index
+    if index:
+        images = index.images
+        index = replace(index, images=lambda: tuple(_from(archive, replace(x, index=None), there) for x in images()))
+    return replace(stored, name=f"oci-archive:{archive}:{stored.name}", blobs=_Both(stored.blobs, there), index=index)
 
 
 def _require(lacking: Sequence[Digest], mirror: Mirror, target: str) -> None:
@@ -357,16 +372,20 @@ def _require_files(mirror: Mirror, building: Path) -> None:
 
 def _require_signed(found: Iterable[StoredImage], archive: Path, verifiers: Sequence[Verifier]) -> None:
     for stored in found:
-        image = transports.parsed(stored)
-        beside = transports.evidence_of(stored)
-        labels = image.labels
-        faults = trusting.judge(beside, image.digest, verifiers)[2] if beside else ()
-        says = ":".join(labels.get(f"org.opencontainers.image.{key}", "") for key in ("title", "version"))
-        if beside is None or faults:
-            because = faults[0].message if faults else "nothing lies beside it"
-            raise ImageError(f"{archive}: {stored.name}: {because}", "nothing was taken in: ask who made the archive")
-        if says != stored.name:
-            raise ImageError(
-                f"{archive}: what it calls {stored.name} says of itself that it is {says}",
-                "nothing was taken in: ask who made the archive",
-            )
+        whole = stored.whole()
+        for one in (*stored.every(), *((whole,) if whole else ())):
+            beside = transports.evidence_of(one)
+            faults = trusting.judge(beside, Digest.of(one.manifest), verifiers)[2] if beside else ()
+            if beside is None or faults:
+                because = faults[0].message if faults else "nothing lies beside it"
+                raise ImageError(
+                    f"{archive}: {stored.name}: {because}", "nothing was taken in: ask who made the archive"
+                )
+        for one in stored.every():
+            labels = transports.parsed(one).labels
+            says = ":".join(labels.get(f"org.opencontainers.image.{key}", "") for key in ("title", "version"))
+            if says != stored.name:
+                raise ImageError(
+                    f"{archive}: what it calls {stored.name} says of itself that it is {says}",
+                    "nothing was taken in: ask who made the archive",
+                )

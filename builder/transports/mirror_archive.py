@@ -27,11 +27,11 @@ from builder.registry.uploads import Bytes
 from builder.report import Reporter
 from builder.tools import files
 from builder.tools.store import Store
-from builder.transports import Named, archive, members, oci_layout
+from builder.transports import Named, archive, members, naming, oci_layout
 from builder.transports import blobs as blobs_
 from builder.transports.oci_layout import Layout
 from builder.trust import cosign
-from builder.trust.cosign import Signer
+from builder.trust.cosign import Seal, Signer
 
 KIND = "application/vnd.imgbuild.mirror.v1+json"
 """The type of the artifact that lists what an archive holds."""
@@ -45,23 +45,48 @@ _AGAIN = "copy it once more; if it is the same again, write it anew with `imgbui
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
-    """An image that an archive brings.
+class Part:
+    """The image of a release for one architecture.
 
     Attributes:
         named: with what lies beside it, and its signatures.
-        name: with its component: ``nova/nova-api``.
-        floating: the tags that lead to it beside its own.
-        documents: what is small of it: manifest, config, what lies beside it, signatures.
-        layers: each once.
     """
 
     named: Named
+    manifest: bytes
+    config: bytes
+    layers: tuple[Bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A release that an archive brings.
+
+    Attributes:
+        reference: ``nova-api:31.0.0-r4``.
+        name: of its image, with the component: ``nova/nova-api``.
+        entries: in the archive's index: its own; of several architectures that of their index, and then theirs.
+        floating: the tags that lead to it beside its own.
+        documents: what is small of it: manifests, configs, what lies beside them, signatures.
+        layers: each once.
+    """
+
+    reference: str
     name: str
-    entry: Mapping[str, Any]
+    entries: tuple[Mapping[str, Any], ...]
     floating: tuple[str, ...]
     documents: tuple[bytes, ...]
     layers: tuple[Bytes, ...]
+
+    @property
+    def image(self) -> str:
+        """The name of its image."""
+        return naming.split(self.reference)[0]
+
+    @property
+    def digest(self) -> Digest:
+        """What its name leads to."""
+        return Digest.parse(self.entries[0]["digest"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +157,8 @@ def write(
     listed = {digest: len(data) for digest, data in documents.items()} | {d: x.size for d, x in brought.items()}
     of = {layer.digest: one.name for one in sorted(images, key=lambda one: one.name) for layer in one.layers}
     without = {digest: had[digest] for digest in sorted(layers) if digest in had}
-    entries = sorted((dict(one.entry) for one in images), key=_name)
-    floating = {one.named.reference: list(one.floating) for one in images if one.floating}
+    entries = sorted((dict(entry) for one in images for entry in one.entries), key=oci_layout.order)
+    floating = {one.reference: list(one.floating) for one in images if one.floating}
     blobs = {digest: {"size": size, "of": of.get(digest, "")} for digest, size in listed.items()}
     listed_files = {one.path: {"digest": one.blob.digest, "size": one.blob.size} for one in told.files}
     contents = oci.dump(
@@ -226,18 +251,35 @@ def list_of(path: Path, store: Store) -> Mapping[Digest, str] | None:
 
 
 def described(
-    named: Named, name: str, manifest: bytes, config: bytes, layers: Iterable[Bytes], floating: Iterable[str]
-) -> Released:
-    """An image as an archive has it.
+    parts: Sequence[Part], name: str, floating: Iterable[str],
+    of_indexes: Mapping[Digest, Mapping[str, tuple[Seal, ...]]] | None = None,
+) -> Released:  # fmt: skip
+    """A release as an archive has it.
 
     Args:
-        name: with its component: ``nova/nova-api``.
+        parts: its images, one for each architecture.
+        name: of its image, with the component: ``nova/nova-api``.
         floating: the tags that lead to it beside its own.
+        of_indexes: signatures of its index, by their kind, for the digest that they hold for.
     """
-    seals, notes = oci_layout.sealed(named.seals)
-    entry = oci_layout.described(manifest, named.reference, {**named.annotations, **notes}, named.beside)
-    documents = (manifest, config, *named.beside.values(), *seals)
-    return Released(named, name, entry, tuple(floating), documents, tuple({one.digest: one for one in layers}.values()))
+    entries: list[dict[str, Any]] = []
+    documents: list[bytes] = []
+    layers: dict[Digest, Bytes] = {}
+    for part in parts:
+        named = part.named
+        seals, notes = oci_layout.sealed(named.seals)
+        entry = oci_layout.described(part.manifest, named.reference, {**named.annotations, **notes}, named.beside)
+        entries.append({**entry, "platform": oci.platform(part.config)} if len(parts) > 1 else entry)
+        documents += (part.manifest, part.config, *named.beside.values(), *seals)
+        layers |= {one.digest: one for one in part.layers}
+    if len(parts) > 1:
+        entries, index = oci_layout.joined(entries)
+        seals, notes = oci_layout.sealed((of_indexes or {}).get(Digest.of(index), {}))
+        entries[0]["annotations"] |= notes
+        documents += (index, *seals)
+    return Released(
+        parts[0].named.reference, name, tuple(entries), tuple(floating), tuple(documents), tuple(layers.values())
+    )
 
 
 def _index(contents: bytes, signature: str) -> tuple[bytes, tuple[bytes, ...]]:
@@ -313,10 +355,6 @@ def _document(blobs: Blobs, digest: Digest) -> bytes:
     if Digest.of(data) != digest:
         raise ValueError(digest)
     return data
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry["annotations"][oci.REF_NAME])
 
 
 def _add(file: BinaryIO, name: str, size: int, data: Iterable[bytes]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,7 @@ class Writer:
             blobs_.copy(image, digest, blobs.path(digest))
         for data in (image.config, image.manifest, *(beside or {}).values(), *((inner,) if inner else ())):
             self._keep(data)
-        now = sorted([*(one for one in there if _called(one) != reference), *named], key=_order)
+        now = sorted([*(one for one in there if _called(one) != reference), *named], key=order)
         self._changed |= now != there
         self._index["manifests"] = now
         return image.digest
@@ -284,7 +284,8 @@ def _called(one: Mapping[str, Any]) -> str | None:
     return notes.get(oci.REF_NAME) or notes.get(RELEASE)
 
 
-def _order(one: Mapping[str, Any]) -> tuple[str, str]:
+def order(one: Mapping[str, Any]) -> tuple[str, str]:
+    """A key that sorts the entries of an index: an index goes before its images."""
     return _called(one) or "", (one.get("platform") or {}).get("architecture", "")
 
 
@@ -308,16 +309,30 @@ def _with_others(
             images.append({**one, "platform": there})
     if len(images) == 1:
         return [entry], b""
-    document = oci.index(images)
-    digest, notes = Digest.of(document), entry["annotations"]
+    (top, *rest), document = joined(images)
+    if before.get("digest") == top["digest"]:
+        kept = {name: value for name, value in before["annotations"].items() if name in SEALED.values()}
+        top["annotations"] |= kept
+    return [top, *rest], document
+
+
+def joined(images: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], bytes]:
+    """Images of a release for several architectures as an index, whose name theirs is then.
+
+    Args:
+        images: their entries, each with the platform that it is for; the first has the name.
+
+    Returns:
+        the entries of the index, which is the first, and of them all; and the index.
+    """
+    document, notes = oci.index(images), images[0]["annotations"]
     told = {name: notes[name] for name in notes if name == oci.REF_NAME or name in OF_RELEASE}
-    if before.get("digest") == digest:
-        told |= {name: value for name, value in before["annotations"].items() if name in SEALED.values()}
+    top = {"mediaType": oci.INDEX, "digest": Digest.of(document), "size": len(document), "annotations": told}
+    entries: list[dict[str, Any]] = [top]
     for one in images:
         rest = {name: value for name, value in one["annotations"].items() if name != oci.REF_NAME}
-        one["annotations"] = {**rest, RELEASE: reference}
-    top = {"mediaType": oci.INDEX, "digest": digest, "size": len(document), "annotations": told}
-    return [top, *images], document
+        entries.append({**one, "annotations": {**rest, RELEASE: notes[oci.REF_NAME]}})
+    return entries, document
 
 
 def _platform(one: Mapping[str, Any], blobs: LayoutBlobs) -> dict[str, str]:

@@ -17,7 +17,7 @@ from builder.registry.uploads import Bytes
 from builder.report import Silent
 from builder.tools.store import Store
 from builder.transports import Named, archive, mirror_archive
-from builder.transports.mirror_archive import Building, File, Released
+from builder.transports.mirror_archive import Building, File, Part, Released
 from dsl.errors import ImgbuildError
 from tests.kit.images import random_image
 
@@ -30,7 +30,7 @@ def released(image: Image, name: str) -> Released:
     named = Named(
         name.partition(":")[0], name, {"org.imgbuild.image": name}, {"org.imgbuild.lock": b"lock of " + name.encode()}
     )
-    return mirror_archive.described(named, named.image, image.manifest, image.config, layers, ["1"])
+    return mirror_archive.described([Part(named, image.manifest, image.config, tuple(layers))], named.image, ["1"])
 
 
 @pytest.fixture
