@@ -102,7 +102,7 @@ class Publication:
         component: with its stream.
         version: as in tags.
         repository: with its registry: ``registry.example:5000/openstack/nova-api``.
-        digest: of its manifest.
+        digest: that its name leads to: of its manifest, or of the index of several architectures.
         floating: the tags beside its own that name it there.
         time: when it was published, in seconds since 1970; 0 if that is not known.
     """

@@ -165,7 +165,9 @@ def recorded(wish: Wish, catalog: Catalog, record: Record, chosen: Chosen) -> It
             out = publications.since(connection, image.number, min(since))
             for at, first in since.items():
                 one, newest = known[at], known[image.newest]
-                if not chosen.has(one.reference, one.digest, one.config, newest=at == image.newest):
+                # Of several architectures what runs may be named by their index, which is what was published.
+                digests = (one.digest, one.config, *(x.digest for x in out.get(at, ())))
+                if not chosen.has(one.reference, *digests, newest=at == image.newest):
                     continue
                 for span in mine:
                     if span.first <= at <= span.last:
@@ -203,9 +205,7 @@ def find(wish: Wish, places: Sequence[str], store: Store, chosen: Chosen, names:
             held = tuple(_held(wish, stored))
             since = (since or stored.name) if held else ""
             image = transports.parsed(stored)
-            if not held or not chosen.has(
-                stored.name, image.digest, image.config_digest, newest=stored is releases[-1]
-            ):
+            if not held or not chosen.has(stored.name, *_digests(stored, chosen), newest=stored is releases[-1]):
                 continue
             layers = {name: layer.digest for layer in contents.layers(image) for name, _ in layer.packages}
             newer = "" if stored is releases[-1] else releases[-1].name
@@ -269,6 +269,14 @@ def series(places: Sequence[str], store: Store, names: Names) -> Mapping[tuple[s
         name: tuple(sorted(all_, key=lambda one: naming.age(names.read(naming.tagged(one.name)))))
         for name, all_ in sorted(found.items())
     }
+
+
+def _digests(stored: StoredImage, chosen: Chosen) -> Iterator[str]:
+    """What something that runs may name a release by, whatever machine it runs on."""
+    if chosen.how == "named":
+        for one in stored.every():
+            image = transports.parsed(one)
+            yield from (image.digest, image.config_digest, *((one.index.digest,) if one.index else ()))
 
 
 def _held(wish: Wish, stored: StoredImage) -> Iterable[tuple[str, Artifact]]:

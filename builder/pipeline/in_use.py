@@ -116,7 +116,7 @@ def _chosen(
     catalog: Catalog, record: Record, chosen: Chosen, wanted: set[tuple[str, str]] | None
 ) -> tuple[Mapping[str, str], Mapping[Held, list[str]]]:
     """The tags of the releases by their references, and what is held in which of them."""
-    from builder.record import releases
+    from builder.record import publications, releases
 
     tags: dict[str, str] = {}
     held: dict[Held, list[str]] = {}
@@ -124,8 +124,11 @@ def _chosen(
         for image in releases.images(connection, recording.workspace(catalog)):
             if wanted is not None and (image.component, image.name) not in wanted:
                 continue
+            out = publications.since(connection, image.number, 0)
             for number, one in releases.some(connection, image).items():
-                if chosen.has(one.reference, one.digest, one.config, newest=number == image.newest):
+                # Of several architectures what runs may be named by their index.
+                digests = (one.digest, one.config, *(x.digest for x in out.get(number, ())))
+                if chosen.has(one.reference, *digests, newest=number == image.newest):
                     tags[one.reference] = versions.tag(one.version, one.revision)
                     for package in releases.held_at(connection, image.number, number):
                         held.setdefault(package, []).append(one.reference)

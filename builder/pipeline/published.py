@@ -63,7 +63,7 @@ def of(release: Release, stored: StoredImage) -> tuple[Publication, ...]:
     return (
         Publication(
             release.component, release.image, release.version, release.revision, f"{where.host}/{where.path}",
-            release.digest, time=_seconds(stored.notes.get(TIME, "")),
+            stored.named or release.digest, time=_seconds(stored.notes.get(TIME, "")),
         ),
     )  # fmt: skip
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from builder import transports
 from builder.errors import RecordError, UsageError
-from builder.formats import lockfile, notes
+from builder.formats import lockfile, notes, oci
 from builder.model.advisory import Advisory
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Image
@@ -31,13 +31,13 @@ from builder.tools.store import Store
 from builder.transports import oci_layout
 from dsl.catalog import Catalog
 from dsl.errors import DefinitionError, ImgbuildError
-from dsl.naming import Names
 
 if TYPE_CHECKING:
     from builder.record.database import Record
     from builder.record.releases import Summary
     from builder.transports.parcels import Parcel
 
+T = TypeVar("T")
 _POSTGRESQL = ("postgresql", "postgres")
 
 
@@ -123,7 +123,7 @@ def rebuild(catalog: Catalog, record: Record, places: Sequence[str], edges: Edge
     def of_images() -> Iterator[Release]:
         for one in places:
             there: list[Publication] = []
-            for release, where in _of_images(one, catalog.names, edges):
+            for release, where in _of_images(catalog, one, edges):
                 yield release
                 there.extend(where)
             out.extend(published.with_floating(there, one, catalog.names))
@@ -191,7 +191,7 @@ def add(catalog: Catalog, found: Sequence[Release], places: Sequence[str], edges
         with opened(catalog, edges.store).writing() as connection:
             name = workspace(catalog)
             if not releases.summary(connection, name).releases:
-                found = [*(image for one in places for image, _ in _of_images(one, catalog.names, edges)), *found]
+                found = [*(image for one in places for image, _ in _of_images(catalog, one, edges)), *found]
             releases.add(connection, name, found)
     except ImgbuildError as error:
         edges.reporter.warn(f"not in the record: {error.message}")
@@ -213,9 +213,10 @@ def publish(catalog: Catalog, found: Sequence[tuple[Publication, Parcel]], edges
             name = workspace(catalog)
             # Somebody has built it elsewhere; it is what the locks say now.
             new = [
-                replace(_described(parcel.place, parcel.notes, parcel.beside[oci_layout.LOCK], parcel.image), time=now)
+                replace(_described(mine.place, mine.notes, mine.beside[oci_layout.LOCK], mine.image), time=now)
                 for one, parcel in found
-                if oci_layout.LOCK in parcel.beside
+                if (mine := _known_by(catalog, parcel.every, lambda x: x.image.config))
+                and oci_layout.LOCK in mine.beside
                 and not releases.has(connection, name, (one.component, one.image, one.version, one.revision))
             ]
             releases.add(connection, name, new)
@@ -306,15 +307,26 @@ class _Recorded:
             return tuple(advisories.about(connection, self.name, self.shown, sources))
 
 
-def _of_images(place: str, names: Names, edges: Edges) -> Iterator[tuple[Release, tuple[Publication, ...]]]:
+def _of_images(catalog: Catalog, place: str, edges: Edges) -> Iterator[tuple[Release, tuple[Publication, ...]]]:
     """The releases of a layout or a registry, and where they are published; what is no release of ours has no lock
     beside it."""
-    for name in transports.releases(place, edges.store, names):
-        for stored in transports.read_chosen(name, edges.store, names):
-            lock = stored.beside(oci_layout.LOCK)
-            if lock is not None and _revision(stored.notes):
-                release = _described(stored.name, stored.notes, lock, transports.parsed(stored))
-                yield release, published.of(release, stored)
+    for name in transports.releases(place, edges.store, catalog.names):
+        for stored in transports.read_chosen(name, edges.store, catalog.names):
+            mine = _known_by(catalog, stored.every(), lambda one: one.config)
+            lock = mine.beside(oci_layout.LOCK) if mine else None
+            if mine is not None and lock is not None and _revision(mine.notes):
+                release = _described(stored.name, mine.notes, lock, transports.parsed(mine))
+                yield release, published.of(release, replace(mine, name=stored.name))
+
+
+def _known_by(catalog: Catalog, images: Sequence[T], config: Callable[[T], bytes]) -> T | None:
+    """The image by which a release is known, of those that there are of it: that of the workspace's own architecture.
+
+    Where only one is made, it is that one: it may have been another at its time.
+    """
+    own, *others = packages.architectures(catalog)
+    found = next((one for one in images if oci.platform(config(one)).get("architecture") == own), None)
+    return found if found or others else images[0]
 
 
 def _revision(said: Mapping[str, str]) -> int:
