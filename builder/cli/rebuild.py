@@ -17,7 +17,8 @@ def command(common: Common, images: tuple[str, ...], keep: str | None, jobs: int
     """Make images again from their locks, in an empty store, and say whether they are the same bytes; ends with 3 if not.
 
     IMAGE is one of an OCI layout that `build` wrote, named as for `inspect`: its lock lies there. Its definition is the
-    workspace's, as it is now. Packages are taken from the store if their checksums are right.
+    workspace's, as it is now. Packages are taken from the store if their checksums are right. Of a release for several
+    architectures each image is made again.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def command(common: Common, images: tuple[str, ...], keep: str | None, jobs: int
         print(f"{one.name}: not the same: {one.old.digest} was, {one.new.digest} is")
         differences.show(one.layers, one.old, one.new, everything=common.verbosity > 0)
         if one.kept:
-            print(f"more is shown by: imgbuild diff {one.name} {one.kept} --files")
+            print(f"more is shown by: imgbuild diff {one.place} {one.kept} --files")
         else:
             print("keep it with --to oci:DIR to look further")
     if common.json:

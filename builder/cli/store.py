@@ -41,8 +41,9 @@ def push(common: Common, targets: tuple[str, ...], place: str, dry_run: bool, jo
     catalog = common.catalog()
     edges = Edges(common.store(), common.reporter(), jobs)
     done = stocking.push(
-        catalog, targets, place, lambda images: building.plans(catalog, images, edges).values(), edges, dry_run=dry_run
-    )
+        catalog, targets, place, lambda meant, images: building.plans(meant, images, edges).values(), edges,
+        dry_run=dry_run,
+    )  # fmt: skip
     if common.json:
         output.print_json({"dry_run": dry_run, **done.data()})
     else:

@@ -19,7 +19,7 @@ from builder.model.digest import Digest
 from builder.model.image import Image, StoredImage
 from builder.model.lock import Artifact, Lock
 from builder.model.plan import ImagePlan
-from builder.pipeline import locking, making, packages
+from builder.pipeline import locking, making, packages, published
 from builder.pipeline.edges import Edges
 from builder.plan import planner
 from builder.tools.store import Store
@@ -32,12 +32,14 @@ class Rebuilt:
     """An image and what came out when it was made again.
 
     Attributes:
-        name: of the image, as it is called on the command line.
+        name: of the image, for messages.
+        place: what it is called on the command line.
         layers: those that differ.
-        kept: what the second one is called, if it was kept.
+        kept: what the second one is called there, if it was kept.
     """
 
     name: str
+    place: str
     old: Image
     new: Image
     layers: tuple[LayerDifference, ...]
@@ -90,29 +92,31 @@ def _rebuild(catalog: Catalog, stored: StoredImage, packages_: Store, edges: Edg
     for artifact in {one.sha256: one for lock in locks.values() for one in lock.artifacts()}.values():
         _take(artifact, packages_, edges.store)
 
+    meant = packages.at(catalog, plan.architecture)
+
     def fetch(wanted: tuple[Artifact, ...]) -> None:
         try:
-            packages.fetch(catalog, (image,), wanted, edges, locks.values())
+            packages.fetch(meant, (image,), wanted, edges, locks.values())
         except FetchError as error:
             if not error.gone:
                 raise
             hint = "name a `snapshot` of the source, or `stores` of the workspace that have it"
             raise FetchError(f"{stored.name}: {error.message}", error.url, error.status, hint, error.gone) from None
 
-    edges.reporter.step(f"making {plan.image}:{plan.tag} again")
+    reference = f"{plan.image}:{plan.tag}"
+    # Of several architectures the name is that of another machine's image, too.
+    place = f"{stored.name.partition(reference)[0]}{old.digest}" if stored.index else stored.name
+    edges.reporter.step(f"making {reference} again")
     made = making.make(plan.layers, edges.store, fetch, edges.jobs, edges.reporter)
     making.require(made, plan.layers)
     new = assemble.image(plan, made.layers, edges.store)
     layers = () if old.digest == new.digest else tuple(file_differences.of(old, new))
     if keep is None:
-        return Rebuilt(stored.name, old, new, layers)
-    reference = f"{plan.image}:{plan.tag}"
+        return Rebuilt(stored.name, place, old, new, layers)
     lock = stored.beside(oci_layout.LOCK) or b""
-    old_ones = (*oci_layout.ATTESTED, *oci_layout.SEALED.values())
-    notes = {name: value for name, value in stored.notes.items() if name not in old_ones}
-    named = transports.Named(plan.image, reference, notes, {oci_layout.LOCK: lock})
+    named = transports.Named(plan.image, reference, published.notes(stored.notes), {oci_layout.LOCK: lock})
     transports.write(new, keep, named, edges.store, edges.reporter)
-    return Rebuilt(stored.name, old, new, layers, f"{keep}:{reference}")
+    return Rebuilt(stored.name, place, old, new, layers, f"{keep}:{new.digest if stored.index else reference}")
 
 
 def planned(

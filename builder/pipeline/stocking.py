@@ -19,7 +19,7 @@ from builder.errors import FetchError, IntegrityError, RegistryError, UsageError
 from builder.formats import oci
 from builder.model.digest import CacheKey, Digest
 from builder.model.image import Blobs
-from builder.model.lock import Artifact, BuiltLayer, LockedPackage
+from builder.model.lock import Artifact, BuiltLayer, Lock, LockedPackage
 from builder.model.plan import ImagePlan, MadeLayer
 from builder.pipeline import locking, packages, reusing, selection
 from builder.pipeline.edges import Edges
@@ -82,15 +82,15 @@ class _Item:
 
 
 def push(
-    catalog: Catalog, targets: Iterable[str], place: str, plans: Callable[[tuple[Definition, ...]], Iterable[ImagePlan]],
-    edges: Edges, *, dry_run: bool = False,
+    catalog: Catalog, targets: Iterable[str], place: str,
+    plans: Callable[[Catalog, tuple[Definition, ...]], Iterable[ImagePlan]], edges: Edges, *, dry_run: bool = False,
 ) -> Pushed:  # fmt: skip
     """Send what a store lacks of the packages of some locks, and of the layers that this machine has made of them.
 
     Args:
         targets: none for everything that is locked.
         place: ``registry:HOST[:PORT]/NAME``; empty for the first of the workspace's `stores` that is a registry.
-        plans: of images.
+        plans: of images, for the architecture that a catalog means.
         dry_run: only say what would be sent.
 
     Raises:
@@ -101,21 +101,29 @@ def push(
     names = tuple(targets)
     images = selection.images(catalog, names)
     definitions = selection.definitions(images)
-    locks = locking.read(definitions, packages.architecture(catalog))
-    unlocked = {one.key for one in definitions} - locks.keys()
-    if names and unlocked:
-        first = next(one for one in definitions if one.key in unlocked)
-        raise UsageError(f"{first.name} is not locked", f"run `imgbuild lock {first.component or first.name}`")
-    images = tuple(one for one in images if not any(part.key in unlocked for part in one.chain()))
-    artifacts = {one.sha256: one for one in locking.artifacts(locks.values())}
-    keys = {layer.cache_key for plan in plans(images) for layer in plan.layers}
+    artifacts: dict[str, Artifact] = {}
+    keys: set[CacheKey] = set()
+    locked: dict[str, Definition] = {}
+    all_locks: list[Lock] = []
+    for meant in packages.each(catalog):
+        locks = locking.read(definitions, packages.architecture(meant))
+        unlocked = {one.key for one in definitions} - locks.keys()
+        if names and unlocked:
+            first = next(one for one in definitions if one.key in unlocked)
+            what = f"{first.name} is not locked{packages.other(meant)}"
+            raise UsageError(what, f"run `imgbuild lock {first.component or first.name}`")
+        sound = tuple(one for one in images if not any(part.key in unlocked for part in one.chain()))
+        locked |= {one.key: one for one in sound}
+        artifacts |= {one.sha256: one for one in locking.artifacts(locks.values())}
+        keys |= {layer.cache_key for plan in plans(meant, sound) for layer in plan.layers}
+        all_locks += locks.values()
     made = {key: found for key in sorted(keys) if (found := edges.store.made(key))}
     with Session(where.host, Logins(), edges.reporter) as session:
         session.ping()
         there = frozenset(content.tags(session, where.path) or ())
         lacking = tuple(one for sha256, one in artifacts.items() if f"package-{sha256}" not in there)
         new = tuple(found for key, found in made.items() if f"layer-{key}" not in there)
-        gone = () if dry_run else _obtained(catalog, images, lacking, edges, tuple(locks.values()))
+        gone = () if dry_run else _obtained(catalog, tuple(locked.values()), lacking, edges, tuple(all_locks))
         lacking = tuple(one for one in lacking if one not in gone)
         known = len(artifacts) + len(made) - len(lacking) - len(new) - len(gone)
         size = sum(one.size for one in lacking) + sum(one.layer.size for one in new)
