@@ -135,7 +135,7 @@ def _digests(
 ) -> dict[str, str]:
     """The digests of images that were built from what their locks say now, by the keys of images."""
     there, recorded = dict(_in_layouts(layouts)), dict(_in_record(catalog, plans.values(), edges))
-    # The record knows one architecture's image, not the index of all.
+    # The record knows one architecture's image, and the index of all only where it is published.
     several = len(packages.architectures(catalog)) > 1
     released = {**recorded, **there} if several else {**there, **recorded}
     found = ((key, released.get(_called(plan))) for key, plan in plans.items() if plan.revision)
@@ -161,17 +161,20 @@ def _in_record(
 ) -> Iterator[tuple[tuple[str, str], str]]:  # fmt: skip
     try:
         record = recording.opened(catalog, edges.store)
-        from builder.record import releases
+        from builder.record import publications, releases
 
+        several = len(packages.architectures(catalog)) > 1
         wanted = {(plan.component, plan.image): plan for plan in plans}
         with record.reading() as connection:
             for image in releases.images(connection, recording.workspace(catalog)):
                 plan = wanted.get((image.component, image.name))
-                for one in releases.some(connection, image).values() if plan else ():
+                for number, one in releases.some(connection, image).items() if plan else ():
                     if plan and (one.version, one.revision, one.content_key) == (
                         plan.version, plan.revision, plan.content_key
                     ) and one.digest:  # fmt: skip
-                        yield _called(plan), one.digest
+                        out = publications.since(connection, image.number, number).get(number, ()) if several else ()
+                        # Of several architectures every node takes its own.
+                        yield _called(plan), next((x.digest for x in out if x.digest != one.digest), one.digest)
     except RecordError as error:
         edges.reporter.warn(f"without the record: {error.message}")
 

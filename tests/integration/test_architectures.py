@@ -340,6 +340,11 @@ def test_the_record_speaks_of_the_first(first: str, both: Site, plain: Registry,
         told = both.works("find", "app", "oci:out", "--releases", str(tmp_path / "pods.txt"), "--json").json["found"]
         assert len(told) == 1, digest
     assert both.run("security", "status", "--feed", _feed(both), "--releases", str(tmp_path / "pods.txt")).code == 0
+    # So each node takes its own.
+    both.write({"site.yaml": f"dsl: 1\nsite: home\nregistry: {plain.host}/team\ncomponents: [app]\n"})
+    (both.folder / "out").rename(both.folder / "away")
+    rendered = both.works("deploy", "render", "site.yaml", "--kubernetes", "1.31", "--json").json
+    assert rendered["images"]["app"].endswith(f"@{index}")
     # A part for another architecture alone is no release that it knows by its images.
     both.works("build", "app", "--locked", "--to", "oci:part", "--architecture", second)
     both.works("record", "rebuild", "oci:part")
