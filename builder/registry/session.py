@@ -22,8 +22,8 @@ from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from builder.errors import RegistryError
-from builder.registry import tokens
-from builder.registry.address import Host
+from builder.registry import mirrors, tokens
+from builder.registry.address import Address, Host
 from builder.registry.logins import Logins
 from builder.registry.tokens import Authorization, Scopes
 from builder.report import Reporter
@@ -96,14 +96,42 @@ class Session:
         self._client: httpx.Client | None = None
         self._base = ""
         self._mutex = Mutex()
+        self._logins = logins
+        self._mirrors: dict[Host, Session | None] = {}
+        self._mirrored: dict[str, tuple[Address, ...]] = {}
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
+        for mirror in self._mirrors.values():
+            if mirror is not None:
+                mirror.__exit__()
         if self._client is not None:
             self._client.close()
+
+    def places(self, repository: str) -> Iterator[tuple[Session, str]]:
+        """Where a repository's blobs may be read: in mirrors of the registry, and at last in it."""
+        with self._mutex:
+            if repository not in self._mirrored:
+                self._mirrored[repository] = mirrors.of(self.host, repository)
+        for where in self._mirrored[repository]:
+            with self._mutex:
+                if where.host not in self._mirrors:
+                    self._mirrors[where.host] = Session(where.host, self._logins, self.reporter, self._patience / 3, 2)
+                mirror = self._mirrors[where.host]
+            if mirror is not None:
+                yield mirror, where.path
+        yield self, repository
+
+    def without(self, mirror: Session, because: str) -> None:
+        """Ask a mirror no more."""
+        with self._mutex:
+            asked = self._mirrors.get(mirror.host) is not None
+            self._mirrors[mirror.host] = None
+        if asked:
+            self.reporter.warn(f"{mirror.host} mirrors {self.host}, and is done without: {because}")
 
     @contextlib.contextmanager
     def workers(self, count: int) -> Iterator[ThreadPoolExecutor]:

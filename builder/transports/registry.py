@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from builder.errors import ImageError, IntegrityError, UsageError
+from builder.errors import ImageError, IntegrityError, RegistryError, UsageError
 from builder.formats import oci
 from builder.model.digest import Digest
 from builder.model.image import StoredImage, StoredIndex
@@ -31,7 +31,7 @@ _INDEXES = (oci.INDEX, oci.DOCKER_LIST)
 
 @dataclass(frozen=True, slots=True)
 class RegistryBlobs:
-    """Blobs of some repositories: each is fetched whole, verified, and kept in the store.
+    """Blobs of some repositories: each is fetched whole, from a mirror if there is one, verified, and kept in the store.
 
     Attributes:
         anew: what the store has is not taken, and nothing is verified: whoever reads wants to know what lies there.
@@ -58,18 +58,29 @@ class RegistryBlobs:
                     file.seek(0)
                     return file
                 file.close()
-            elif self._kept(repository, digest):
+            elif self._found(repository, digest):
                 return self.store.open(digest)
         raise KeyError(digest)
 
-    def _kept(self, repository: str, digest: Digest) -> bool:
+    def _found(self, repository: str, digest: Digest) -> bool:
+        for session, name in self.session.places(repository):
+            try:
+                if self._kept(session, name, digest):
+                    return True
+            except (RegistryError, IntegrityError) as error:
+                if session is self.session:
+                    raise
+                self.session.without(session, error.message)
+        return False
+
+    def _kept(self, session: Session, repository: str, digest: Digest) -> bool:
         try:
             with self.store.writing() as writer:
-                if not content.blob(self.session, repository, digest, writer.write):
+                if not content.blob(session, repository, digest, writer.write):
                     raise KeyError(digest)
                 if writer.digest != digest:
                     raise IntegrityError(
-                        f"{self.session.host}/{repository}: what it gives for {digest} has the digest {writer.digest}",
+                        f"{session.host}/{repository}: what it gives for {digest} has the digest {writer.digest}",
                         digest, writer.digest, "the registry, or what lies between, is broken",
                     )  # fmt: skip
         except KeyError:

@@ -309,6 +309,47 @@ def test_an_empty_runner_takes_layers_from_there(two: Site, plain: Registry) -> 
     assert (int(found[1]), int(found[2])) == (len(layers), sum(layers.values()))
 
 
+def test_blobs_are_read_from_a_mirror(two: Site, plain: Registry, tmp_path: Path) -> None:
+    """As podman and skopeo do, by the file that they read; what it does not have, or has of other bytes, comes from the registry."""
+    two.works("publish", "app", "--registry", f"{plain.host}/team")
+    layers = {layer.digest for layer in two.image("app").layers}
+    with (
+        registry(tmp_path / "near") as near,
+        FaultyProxy(plain.port) as origin,
+        FaultyProxy(near.port) as mirror,
+    ):
+        two.works("copy", f"registry:{plain.host}/team/app", f"registry:{near.host}/copies")
+        conf = (
+            f'[[registry]]\nlocation = "{origin.host}/team"\n[[registry.mirror]]\nlocation = "{mirror.host}/copies"\n'
+        )
+        (tmp_path / "registries.conf").write_text(conf)
+        env = {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")}
+
+        def pulled(to: str) -> tuple[int, int]:
+            """How many layers the registry was asked for, and its mirror."""
+            origin.mend()
+            mirror.asked.clear()
+            words = ("copy", f"registry:{origin.host}/team/app", f"oci:{to}")
+            done = two.run(*words, cache=two.empty_cache(), env=env)
+            assert done.code == 0, done.errors
+            assert two.image("app", to).digest == two.image("app").digest
+            came = [
+                len({x.path for x in one.asked if x.method == "GET" and x.path.rpartition("/")[2] in layers})
+                for one in (origin, mirror)
+            ]
+            return came[0], came[1]
+
+        assert pulled("whole") == (0, len(layers))
+        near.forget("copies/app", min(layers))
+        assert pulled("lacking") == (1, len(layers))
+        mirror.spoil("GET", "/blobs/", Fault(spoil=True), times=100)
+        # Once is enough.
+        assert (pulled("spoiled")[0], mirror.count("GET", "/blobs/")) == (len(layers), 1)
+        (tmp_path / "registries.conf").write_text(conf.replace(mirror.host, near.host))
+        near.stop()
+        assert pulled("gone")[0] == len(layers)
+
+
 def test_a_registry_that_does_not_answer_is_done_without(site: Site) -> None:
     digests = site.build()
     site.edit("imgbuild.yaml", "workspace: site", "workspace: site\nregistry: 127.0.0.1:1/team")
