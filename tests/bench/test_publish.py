@@ -25,7 +25,7 @@ def test_the_quicker_way_counts() -> None:
     table = race_report.table(RESULTS, publish.CASES).splitlines()[2:]
     assert [row.split(" | ")[3:] for row in table] == [
         ["30×", "≥ 10×", "≥ 50×", "must |"],
-        ["1 %", "≤ 1 %", "≤ 0 %", "must |"],
+        ["0.6 %", "≤ 1 %", "≤ 0.3 %", "must |"],
         ["2.5×", "≥ 1×", "≥ 2×", "aim |"],
         ["0.02 s", "≤ 1 s", "≤ 0.10 s", "aim |"],
     ]
