@@ -70,7 +70,8 @@ def test_what_moves_away_is_not_needed_nor_what_is_not_touched(
         made = (cache / "imgbuild/logs/app-1-r3.log").read_text().splitlines()
         assert [line for line in made if line.startswith("made packages of tiny")] == []
         assert [line for line in made if line.startswith("reused packages of tiny")] != []
-        assert [line for line in made if line.startswith("made packages of middle")] != []
+        # What has moved is made before it is locked, while states are configured.
+        assert [line for line in made if line.startswith("reused packages of middle")] != []
         # Each package of it once, and no other.
         fetched = sorted(
             request.path.rpartition("/")[2] for request in server.requests if request.path.endswith(".deb")
