@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _UNWRITTEN = "the lock cannot be written"
 Locks = Mapping[str, Lock]
 """Locks by the key of their definition."""
+Tried = tuple[Made, LayerPlan]
+"""What came of making a state."""
 Ready = Callable[[Catalog, Locks, Mapping[str, ImagePlan]], None]
 """Sees to it that images, whose plans it is given by their keys, can be built by new locks for the architecture that the catalog
 means."""
@@ -259,7 +261,7 @@ def _locked_for(
         )  # fmt: skip
 
     hoped = _hoped(catalog, selection.definitions, old, moving, resolved)
-    states = _configured_ahead(catalog, selection.definitions, old, hoped, edges, layers=layers)
+    tried = _configured_ahead(catalog, selection.definitions, old, hoped, edges, layers=layers)
     locks: dict[str, Lock] = {}
     changes = []
     for definition in selection.definitions:
@@ -276,8 +278,8 @@ def _locked_for(
             as_hoped = all(locks[part.key] == hoped.get(part.key) for part in definition.chain()[:-1])
             ahead = hoped.get(definition.key) if as_hoped else None
             found = ahead or resolved(definition, locks)
-            state = states.get(definition.key) if ahead else None
-            made = _learnt(catalog, definition, begins(definition), found, locks, edges, state)
+            done = tried.get(definition.key) if ahead else None
+            made = _learnt(catalog, definition, begins(definition), found, locks, edges, done)
             if update and moving(definition) and before:
                 _tell_held(definition, made, holds, edges)
         if not definition.foreign:
@@ -345,8 +347,8 @@ def _hoped(
 
 def _configured_ahead(
     catalog: Catalog, wanted: Iterable[Definition], old: Locks, hoped: Locks, edges: Edges, *, layers: bool
-) -> dict[str, MadeLayer]:
-    """Configure several at once: the states of those that could be, by the keys of their definitions.
+) -> dict[str, Tried]:
+    """Configure several at once: what came of those that it was tried for, by the keys of their definitions.
 
     Args:
         layers: whether the layers of packages that have moved are made meanwhile, since images are built next: states wait
@@ -358,8 +360,8 @@ def _configured_ahead(
     before = {package.sha256 for one in asked for package in old[one.key].packages}
     moved = frozenset(package.sha256 for one in asked for package in hoped[one.key].packages) - before
     made, plans = _states(catalog, asked, hoped, edges, with_layers_of=moved if layers else frozenset())
-    found = ((definition.key, made.layers.get(plan.cache_key)) for definition, plan in zip(asked, plans, strict=True))
-    return {key: state for key, state in found if state}
+    done = made.layers.keys() | made.outcome.errors.keys()
+    return {x.key: (made, plan) for x, plan in zip(asked, plans, strict=True) if plan.cache_key in done}
 
 
 def _resolved(
@@ -419,16 +421,16 @@ def _same(before: Lock, made: Lock) -> bool:
 
 def _learnt(
     catalog: Catalog, definition: Definition, before: Lock | None, made: Lock, locks: Locks, edges: Edges,
-    state: MadeLayer | None = None,
+    tried: Tried | None = None,
 ) -> Lock:  # fmt: skip
     """A resolved lock with the numbers that scripts allocate.
 
     Args:
-        state: what configuring by just these locks gave, if that was done.
+        tried: what came of configuring by just these locks, if that was done.
     """
     if before is not None and _same(before, made):
         return made
-    return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None, state=state)
+    return _learn(catalog, definition, {**locks, definition.key: made}, edges, kept=before is not None, tried=tried)
 
 
 def _with_learnt(
@@ -444,7 +446,7 @@ def _with_learnt(
 
 
 def _learn(
-    catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, kept: bool, state: MadeLayer | None
+    catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, kept: bool, tried: Tried | None
 ) -> Lock:
     """Configure, and lock the numbers of users and groups that scripts allocate.
 
@@ -455,24 +457,33 @@ def _learn(
     lock_ = locks[definition.key]
     if kept:
         try:
-            found = state or _configured(catalog, definition, locks, edges, learn=False)
+            found = _state(*(tried or _tried(catalog, definition, locks, edges, learn=False)))
         except MakeError as error:
             edges.reporter.detail(f"{definition.title}: the numbers of before do not hold: {error.message}")
         else:
             if _of(lock_, definition, found) == lock_:
                 return lock_
-    found = _configured(catalog, definition, locks, edges, learn=True)
+    found = _state(*_tried(catalog, definition, locks, edges, learn=True))
     below = [locks[part.key] for part in definition.chain()[:-1]]
     fixed = _of(lock_, definition, found)
     users, numbers = accounts.learnt(found.users, found.groups, fixed, below, _above(catalog, definition))
     return replace(lock_, users=users, groups=numbers)
 
 
-def _configured(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, learn: bool) -> MadeLayer:
-    """The state of a definition by locks that are not written yet."""
-    made, plans = _states(catalog, (definition,), locks, edges, learn=learn)
-    making.require(made, plans)
-    return made.layers[plans[0].cache_key]
+def _tried(catalog: Catalog, definition: Definition, locks: Locks, edges: Edges, *, learn: bool) -> Tried:
+    """Configure by locks that are not written yet."""
+    made, (plan,) = _states(catalog, (definition,), locks, edges, learn=learn)
+    return made, plan
+
+
+def _state(made: Made, plan: LayerPlan) -> MadeLayer:
+    """What a state turned out to be.
+
+    Raises:
+        ImgbuildError: it could not be made.
+    """
+    making.require(made, (plan,))
+    return made.layers[plan.cache_key]
 
 
 def _states(
@@ -643,11 +654,10 @@ def outdated(
     What is so for another architecture alone is told as ``app for arm64``.
     """
     wanted = tuple(wanted)
-    own, *others = (_outdated(meant, wanted, edges) for meant in packages.each(catalog))
-    known = frozenset(own)
-    more = zip(packages.each(catalog)[1:], others, strict=True)
-    theirs = ((row[0] + packages.other(meant), *row[1:]) for meant, rows in more for row in rows if row not in known)
-    return (*own, *theirs)
+    own, *others = packages.each(catalog)
+    known = _outdated(own, wanted, edges)
+    theirs = ((meant, row) for meant in others for row in _outdated(meant, wanted, edges) if row not in known)
+    return (*known, *((row[0] + packages.other(meant), *row[1:]) for meant, row in theirs))
 
 
 def _outdated(

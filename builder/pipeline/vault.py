@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import contextlib
 import secrets as random
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -33,7 +33,11 @@ class Vault:
         self.made: list[str] = []
         self._file = file
         self._masked = masked
-        self._lock = _exclusive(file.absolute().parent) if file else None
+        self._lock = ExitStack()
+        if file:
+            # Two at once would make two of one. Where there is no folder nothing is read or kept: that is told then.
+            with contextlib.suppress(OSError):
+                self._lock.enter_context(files.exclusive(file.absolute().parent))
         self._known = _read(file) if file else {}
 
     @property
@@ -82,19 +86,7 @@ class Vault:
         except OSError as error:
             raise of_system(error, "the secrets cannot be kept", str(self._file)) from None
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
-
-
-def _exclusive(folder: Path) -> int | None:
-    """Nobody else makes secrets in a folder until what is returned is closed: two at once would make two of one."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None  # there is nothing to read, and nothing can be kept: that is told then
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+            self._lock.close()
 
 
 def _read(file: Path) -> dict[str, str]:
