@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.hosts import debian
-from tests.kit.project import ROOT, imgbuild
+from tests.kit.project import ROOT, imgbuild, take_kept
 
 pytestmark = [
     pytest.mark.e2e,
@@ -30,9 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, site / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("imgbuild", "imgbuild.yaml", "pyproject.toml"):
         shutil.copy(ROOT / name, site)
-    kept = os.environ.get("IMGBUILD_TEST_CACHE")
-    if kept:
-        shutil.copytree(Path(kept) / "imgbuild/blobs", folder / "cache/imgbuild/blobs", copy_function=os.link)
+    take_kept(folder / "cache")
     return site
 
 

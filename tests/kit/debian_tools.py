@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from builder.pipeline import locking, packages, workspace
 from builder.pipeline.edges import Edges
 from builder.report import Silent
 from builder.tools.store import Store
-from tests.kit.project import imgbuild, project
+from tests.kit.project import imgbuild, project, take_kept
 
 _COMPONENT = """\
 dsl: 1
@@ -73,8 +72,7 @@ def tools(folder: Path, names: Sequence[str], layer: str = "debian-13") -> Tools
         },
     )
     cache = folder / "cache"
-    if kept := os.environ.get("IMGBUILD_TEST_CACHE"):
-        shutil.copytree(Path(kept) / "imgbuild/blobs", cache / "imgbuild/blobs", copy_function=os.link)
+    take_kept(cache)
     locked = imgbuild("lock", "tools", cache=cache, cwd=site)
     assert locked.code == 0, locked.errors
     store = Store(cache / "imgbuild")

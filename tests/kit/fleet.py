@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from tests.kit.engines import Docker, Engine
-from tests.kit.project import ROOT, imgbuild
+from tests.kit.project import ROOT, imgbuild, take_kept
 
 
 class Fleet:
@@ -23,9 +22,7 @@ class Fleet:
         for name in ("layers", "repos", "examples"):
             shutil.copytree(ROOT / name, self.site / name)
         shutil.copy(ROOT / "imgbuild.yaml", self.site)
-        kept = os.environ.get("IMGBUILD_TEST_CACHE")
-        if kept:
-            shutil.copytree(Path(kept) / "imgbuild/blobs", self.cache / "imgbuild/blobs", copy_function=_link)
+        take_kept(self.cache)
         self._asked: set[tuple[str, str, str]] = set()
         self._references: dict[tuple[str, str, str], str] = {}
 
@@ -56,10 +53,3 @@ class Fleet:
             for one in built.json["images"]:
                 self._references[kind, where, one["image"]] = f"{one['image']}:{one['tag']}"
         return {name: ref for (*there, name), ref in self._references.items() if there == [kind, where]}
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,20 @@ def own(path: Path, data: bytes) -> None:
     """Give a file other bytes; other stores may have the same file by a link, and keep theirs."""
     path.unlink()
     path.write_bytes(data)
+
+
+def take_kept(cache: Path) -> None:
+    """Give a store the packages of ``$IMGBUILD_TEST_CACHE``, a folder as ``$XDG_CACHE_HOME`` is one; a new one has none yet."""
+    kept = os.environ.get("IMGBUILD_TEST_CACHE")
+    if kept and (blobs := Path(kept) / "imgbuild/blobs").is_dir():
+        shutil.copytree(blobs, cache / "imgbuild/blobs", copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def environment(cache: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
