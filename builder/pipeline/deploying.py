@@ -12,7 +12,7 @@ from typing import Literal
 
 from builder.declared import Declared
 from builder.deploy import compose, quadlet, rendering, values
-from builder.deploy.kubernetes import metadata
+from builder.deploy.kubernetes import metadata, pods
 from builder.deploy.rendering import Answers
 from builder.deploy.workload import ConfigFile, Deployment, Step, Variable, Workload, place
 from builder.errors import of_system
@@ -25,6 +25,7 @@ from builder.registry import address
 from builder.tools import files as files_
 from dsl import model
 from dsl.catalog import Catalog, Definition
+from dsl.errors import DefinitionError, Problem
 
 Format = Literal["compose", "quadlet"]
 FORMATS: tuple[Format, ...] = ("compose", "quadlet")
@@ -49,14 +50,46 @@ def deployment(catalog: Catalog, file: SiteFile, vault: Vault, edges: Edges) -> 
     """What runs at a site on one host, with its configuration: its groups of hosts make no difference.
 
     Raises:
-        DefinitionError: the site names what is not there, or a template asks for it.
+        DefinitionError: the site names what is not there, or a template asks for it; or for what only a pod knows.
         StaleLock: an image's lock cannot be used.
     """
     images = sites.images(catalog, file)
     plans = building.plans(catalog, images, edges)
     found = declared(catalog, file.site.registry or "", plans)
     placed = [(image, sites.ANYWHERE) for image in images]
-    return Deployment(file.site.site, _workloads(catalog, file, placed, plans, found, vault))
+    workloads = _workloads(catalog, file, placed, plans, found, vault)
+    told = zip(images, workloads, strict=True)
+    problems = tuple(problem for image, one in told for problem in _only_in_pods(catalog, file, image, one))
+    if problems:
+        raise DefinitionError(problems)
+    return Deployment(file.site.site, workloads)
+
+
+def _only_in_pods(catalog: Catalog, file: SiteFile, image: Definition, one: Workload) -> Iterator[Problem]:
+    """What an image is told by a word that nothing but a pod fills in: an engine would hand on the bare word."""
+    values_, home = sites.values(catalog, file, image, sites.ANYWHERE), catalog.component_of(image).document
+    for word in dict.fromkeys(word for text in _told(one) for word in pods.words(text)):
+        said = {name: value for name, value in values_.items() if word in pods.words(str(value.value))}
+        for name, value in said.items():
+            message = f"{image.reference} asks for {name!r}, and only a pod of Kubernetes knows what {word} is"
+            hint = f"say it in the site's file: `values: {{{name}: …}}`"
+            text = file.document if value.place.file == file.document.file else home
+            yield text.problem(value.place, "only-in-pods", message, hint)
+        if not said:
+            message = f"{image.reference} names {word}, and only a pod of Kubernetes knows that"
+            hint = "ask for a value in its place, which a site can say: {{ value('NAME') }}"
+            yield home.problem(image.place(), "only-in-pods", message, hint)
+
+
+def _told(one: Workload) -> Iterator[str]:
+    """The arguments, variables and files of an image and its steps."""
+    yield from one.declared.config.get("Cmd") or ()
+    yield from (variable.text for variable in one.given)
+    yield from (config.text for config in one.files)
+    for name in one.declared.steps:
+        step = one.declared.step(name)
+        yield from (*step["command"], *step.get("env", {}).values())
+    yield from (variable.text for step in one.steps for variable in step.given)
 
 
 def on_cluster(

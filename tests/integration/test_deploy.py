@@ -9,7 +9,7 @@ import yaml
 
 from tests.kit import documents
 from tests.kit.distribution import Site
-from tests.kit.project import ROOT, project
+from tests.kit.project import ROOT, imgbuild, project
 
 pytestmark = pytest.mark.integration
 
@@ -120,6 +120,7 @@ def test_what_is_wrong_is_told_at_its_place(old: str, new: str, message: str, hi
     assert not (deployed.folder / "secrets.yaml").exists()
 
 
+_NEUTRON = ROOT / "repos/neutron/component.yaml"
 KUBERNETES = ("deploy", "render", ".", "--kubernetes", "1.31")
 
 
@@ -268,6 +269,43 @@ def test_what_a_site_gives_beside_configuration(deployed: Site) -> None:
     assert (wrong.code, "component.yaml:" in wrong.errors, "no value 'greting'" in wrong.errors) == (2, True, True)
     # None of it is in the image.
     assert "GREETING" not in deployed.works("plan", "app", "--json").output
+
+
+@pytest.mark.parametrize("form", ["compose", "quadlet"])
+def test_what_only_a_pod_knows_is_not_handed_to_an_engine(form: str, tmp_path: Path) -> None:
+    """Neutron's agent asks for the address of its host."""
+    said = {
+        "dsl": 1,
+        "site": "alone",
+        "components": ["neutron/neutron-openvswitch-agent"],
+        "services": dict.fromkeys(("database", "messages", "identity", "cache"), "https://there.example/"),
+    }
+    secrets, out = tmp_path / "secrets.yaml", tmp_path / "out"
+    words = ("deploy", "render", str(tmp_path), "--format", form, "--secrets", str(secrets), "--to", str(out))
+    project(tmp_path, {"site.yaml": yaml.safe_dump(said)})
+    found = imgbuild(*words, cache=tmp_path / "cache")
+    assert (found.code, secrets.exists(), out.exists()) == (2, False, False), found.errors
+    line = next(n for n, text in enumerate(_NEUTRON.read_text().splitlines(), 1) if text.startswith("  local_ip:"))
+    assert (
+        f"neutron/component.yaml:{line}:13: error: neutron/neutron-openvswitch-agent asks for 'local_ip'"
+        in found.errors
+    )
+    assert "only a pod of Kubernetes knows what $(HOST_IP) is" in found.errors
+    assert "say it in the site's file: `values: {local_ip: …}`" in found.errors
+    project(tmp_path, {"site.yaml": yaml.safe_dump({**said, "values": {"local_ip": "192.0.2.7"}})})
+    told = imgbuild(*words, cache=tmp_path / "cache")
+    assert told.code == 0, told.errors
+    unit = out / ("compose.yaml" if form == "compose" else "neutron-openvswitch-agent.container")
+    assert "192.0.2.7" in unit.read_text()
+
+
+def test_a_command_that_names_what_only_a_pod_knows(deployed: Site) -> None:
+    deployed.edit("repos/app/component.yaml", "command: [app]", "command: [app, '--at=$(POD_IP)']")
+    deployed.works("lock", "app")
+    assert "--at=$(POD_IP)" in deployed.works(*KUBERNETES).output
+    found = deployed.run("deploy", "render", ".", "--format", "compose", "--secrets", "secrets.yaml")
+    assert found.code == 2
+    assert "error: app/app names $(POD_IP), and only a pod of Kubernetes knows that" in found.errors
 
 
 def test_secrets_need_a_file(deployed: Site) -> None:

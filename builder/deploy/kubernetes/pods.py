@@ -24,7 +24,6 @@ _FIELDS = {
 _REFERENCE = re.compile(rf"\$\(({'|'.join(_FIELDS)})\)")
 _DOLLAR = re.compile(rf"\$(?!\(({'|'.join(_FIELDS)})\))")
 
-
 _LEAVES = 5
 _SLEEP = (1, 30)
 """The first release that waits by itself; before it the image's own program does, if it has one."""
@@ -94,6 +93,11 @@ def _leaving(one: Workload, target: Target) -> dict[str, Any]:
     return {
         "lifecycle": {"preStop": own if target.version >= _SLEEP else {"exec": {"command": ["sleep", str(_LEAVES)]}}}
     }
+
+
+def words(text: str) -> tuple[str, ...]:
+    """What a text has of what only a pod knows: ``$(HOST_IP)``."""
+    return tuple(dict.fromkeys(found[0] for found in _REFERENCE.finditer(text)))
 
 
 def claims(one: Workload) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builder.deploy.kubernetes import objects, probes, target
+from builder.deploy.kubernetes import objects, pods, probes, target
 from builder.deploy.workload import ConfigFile, Deployment, Variable
 from tests.builder.deploy.kubernetes.kit import declared, pod, rendered, workload
 
@@ -94,6 +94,11 @@ def test_only_a_pod_knows_its_address() -> None:
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "URL", "value": "http://$(POD_IP)/ $$x"},
     ]
+
+
+def test_what_only_a_pod_knows_is_found_in_a_text() -> None:
+    assert pods.words("$(HOST_IP):1,$(POD_IP) $(HOST_IP) $(hostname) $HOST_IP") == ("$(HOST_IP)", "$(POD_IP)")
+    assert pods.words("") == ()
 
 
 HTTP = {"ports": {"http": 80, "more": 81}, "health": {"http": "http", "path": "/deep", "interval": "20s"}}
