@@ -60,12 +60,25 @@ def systemd(folder: Path) -> str:
     return f"{before}\n{start} || code=$?\n{after}\nexit ${{code:-0}}".replace("/var/cache/imgbuild/out", "out")
 
 
+def jenkins(folder: Path) -> str:
+    (script,) = re.findall(
+        r"sh '''(.*?)'''", (EXAMPLES / "jenkins/Jenkinsfile.security-updates").read_text(), re.DOTALL
+    )
+    return str(script)
+
+
+def zuul(folder: Path) -> str:
+    (play,) = yaml.safe_load((EXAMPLES / "zuul/security-updates.yaml").read_text())
+    (script,) = (task["ansible.builtin.shell"]["cmd"] for task in play["tasks"] if "ansible.builtin.shell" in task)
+    return str(script)
+
+
 def kubernetes(folder: Path) -> str:
     found = yaml.safe_load((EXAMPLES / "kubernetes/cronjob.yaml").read_text())
     return str(found["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"][2])
 
 
-@pytest.mark.parametrize("script", [github, gitlab, systemd, kubernetes])
+@pytest.mark.parametrize("script", [github, gitlab, jenkins, zuul, systemd, kubernetes])
 def test_the_branch_is_pushed(script: Script, site: Site, repository: Repository, tmp_path: Path) -> None:
     bare = Repository(tmp_path / "images.git")
     repository.git("clone", "--quiet", "--bare", ".", str(bare.folder))

@@ -27,7 +27,11 @@ def of(address: str) -> Any:
 
 def faults(document: Any, address: str) -> list[str]:
     """What is wrong with a document by the schema of an address."""
-    schema = of(address)
+    return broken(document, of(address))
+
+
+def broken(document: Any, schema: Any) -> list[str]:
+    """What is wrong with a document by a schema."""
     kind = validators.validator_for(schema)
     kind.check_schema(schema)
     return [f"{one.json_path}: {one.message}" for one in kind(schema).iter_errors(document)]
