@@ -326,7 +326,8 @@ def _speaks_without_tls(error: BaseException) -> bool:
     while found := error.__cause__ or error.__context__:
         error = found
         if isinstance(error, ssl.SSLError):
-            return not isinstance(error, ssl.SSLCertVerificationError)
+            # Who sends alerts speaks TLS: it may want a certificate of ours.
+            return not isinstance(error, ssl.SSLCertVerificationError) and "ALERT" not in (error.reason or "")
     return "SSL" in str(error) and "CERTIFICATE" not in str(error)
 
 

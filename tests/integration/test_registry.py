@@ -6,6 +6,7 @@ import itertools
 import json
 import multiprocessing
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -303,6 +304,7 @@ BOTHERS = {
     "reset within a blob": ("PUT", "/blobs/uploads/", Fault(reset_after=700), 2),
     "reset within a part": ("PATCH", "/blobs/uploads/", Fault(reset_after=700), 2),
     "500 at the start": ("POST", "/blobs/uploads/", Fault(status=500), 3),
+    "longer than is waited for": ("POST", "/blobs/uploads/", Fault(pause=2), 2),
     "503 at the end": ("PUT", "/blobs/uploads/", Fault(status=503), 3),
     "429": ("*", "/v2/team", Fault(status=429, headers={"Retry-After": "0"}), 4),
     "other bytes on their way": ("PUT", "/blobs/uploads/", Fault(spoil_request=True), 2),
@@ -506,6 +508,26 @@ def test_tls_and_a_password(
     monkeypatch.setenv("SSL_CERT_FILE", str(secure.certificate))
     (sent,) = send(secure.host, parcel(image, f"{team}/web"), logins=known)
     assert sent.status == "there"
+
+
+def test_a_registry_that_wants_a_certificate_of_ours(
+    store: Store, team: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_image(store, layers=2, seed=1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with registry(tmp_path / "mutual", secure=True, clients=True) as there:
+        folder = tmp_path / ".config/containers/certs.d" / there.host
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_bytes(there.certificate.read_bytes())
+        known = Logins(there.environment)
+        (sent,) = send(there.host, parcel(image, f"{team}/web"), logins=known)
+        assert sent.error
+        # It speaks TLS: without is not tried, though it is on this machine.
+        assert "400" not in sent.error.message
+        shutil.copy(there.folder / "client.crt", folder / "client.cert")
+        shutil.copy(there.folder / "client.key", folder)
+        (sent,) = send(there.host, parcel(image, f"{team}/web"), logins=known)
+        assert (sent.error, sent.status) == (None, "published")
 
 
 def test_what_is_no_registry_is_told(tmp_path: Path) -> None:

@@ -111,12 +111,13 @@ class Registry:
 
 @contextlib.contextmanager
 def registry(
-    folder: Path, *, secure: bool = False, deletes: bool = True, counts: bool = False
-) -> Iterator[Registry]:  # fmt: skip
+    folder: Path, *, secure: bool = False, deletes: bool = True, counts: bool = False, clients: bool = False
+) -> Iterator[Registry]:
     """A registry of our own.
 
     Args:
         secure: with TLS and a password.
+        clients: a secure one wants a certificate of whoever asks, too: ``client.crt`` and ``client.key`` in the folder.
         deletes: it lets images be removed.
         counts: its log tells of each request, for `Registry.fetched`.
     """
@@ -127,14 +128,12 @@ def registry(
     http = f"http:\n  addr: 127.0.0.1:{made.port}\n  secret: {'0' * 32}\n"
     auth = ""
     if secure:
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-keyout", folder / "key", "-out", made.certificate, "-days", "2", "-subj", "/CN=registry",
-             "-addext", "subjectAltName=IP:127.0.0.1"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        _certificate(folder / "key", made.certificate, "registry")
         (folder / "htpasswd").write_text(_HTPASSWD)
-        http += f"  tls: {{certificate: {made.certificate}, key: {folder / 'key'}}}\n"
+        http += f"  tls:\n    certificate: {made.certificate}\n    key: {folder / 'key'}\n"
+        if clients:
+            _certificate(folder / "client.key", folder / "client.crt", "client")
+            http += f"    clientcas: [{folder / 'client.crt'}]\n"
         auth = f"auth:\n  htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}\n"
         logins = folder / "auth.json"
         logins.write_text(json.dumps({"auths": {made.host: {"username": USER, "password": PASSWORD}}}))
@@ -148,6 +147,16 @@ def registry(
         yield made
     finally:
         made.stop()
+
+
+def _certificate(key: Path, certificate: Path, name: str) -> None:
+    """A key, and a certificate by which it vouches for itself."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", key, "-out", certificate, "-days", "2", "-subj", f"/CN={name}",
+         "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
 
 
 def free_port() -> int:
