@@ -8,6 +8,7 @@ import pytest
 
 from builder.transports import oci_layout
 from tests.kit.distribution import SECOND, Site
+from tests.kit.keys import pair
 from tests.kit.registry import Registry, registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.sampled(4)]
@@ -90,6 +91,31 @@ def test_old_releases_go_from_a_registry(old: Site, there: Registry) -> None:
     assert {tag for tag in left if tag.startswith("sha256-")} <= named
     there.require_whole("old/app")
     assert old.run("validate", place).code == 0
+
+
+def test_what_is_signed_goes_with_its_signatures_and_a_store_stays(site: Site, there: Registry, tmp_path: Path) -> None:
+    """All below one prefix, as people name it."""
+    key, prefix = pair(tmp_path), f"{there.host}/signed"
+    for number in range(1, 4):
+        before = "user: app" if number < 3 else "user: app, env: {A: '2'}"
+        if number > 1:
+            site.edit("repos/app/component.yaml", before, f"user: app, env: {{A: '{number}'}}")
+            site.works("lock", "app")
+        site.works("build", "app", "--attest")
+        site.works("publish", "app", "--registry", prefix, "--sign", str(key.private))
+    site.works("store", "push", "--to", f"registry:{prefix}/store")
+    tags, stored = there.tags("signed/app"), there.tags("signed/store")
+    first, second, third = (tags[f"1-r{number}"].replace(":", "-") for number in range(1, 4))
+    assert {f"{one}{kind}" for one in (first, second, third) for kind in ("", ".sig", ".att")} < tags.keys()
+    assert stored
+    (site.folder / "pods").write_text(f"imageID: docker-pullable://{prefix}/app@{tags['1-r1']}\n")
+    assert fate(site, f"registry:{prefix}/", "--keep", "1", "--in-use", "pods") == {
+        "app:1-r1": "it runs", "app:1-r2": "", "app:1-r3": "the newest",
+    }  # fmt: skip
+    site.works("prune", f"registry:{prefix}/", "--keep", "1", "--yes")
+    assert there.tags("signed/app").keys() == {"1-r3", "1", third, f"{third}.sig", f"{third}.att"}
+    assert there.tags("signed/store") == stored
+    site.works("verify", f"registry:{prefix}/app", "--signed-by", str(key.public))
 
 
 def test_what_a_floating_tag_leads_to_stays(old: Site, there: Registry) -> None:

@@ -201,21 +201,34 @@ def test_no_word_of_a_password(site: Site, secure: Registry, tmp_path: Path) -> 
     token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps({"auths": {secure.host: {"username": USER, "password": PASSWORD + "x"}}}))
+    team = f"{secure.host}/team"
     said = []
     for env in (secure.environment, {**secure.environment, "REGISTRY_AUTH_FILE": str(wrong)}):
-        for words in (("publish", "-v"), ("publish", "--json")):
-            result = site.run(*words, "--registry", f"{secure.host}/team", env=env)
+        for words in (
+            ("publish", "-v", "--registry", team),
+            ("publish", "--json", "--registry", team),
+            ("copy", "-v", "app", f"registry:{secure.host}/copied"),
+            ("pull", "-v", "app", "--registry", team, "--to", "oci:pulled"),
+            ("store", "push", "-v", "--to", f"registry:{team}/store"),
+            ("mirror", "save", "-v", "saved.tar", f"registry:{team}/app"),
+            ("mirror", "load", "-v", "saved.tar", f"registry:{secure.host}/loaded"),
+            ("prune", "-v", f"registry:{team}/app"),
+            ("inspect", "-v", f"registry:{team}/app"),
+        ):
+            result = site.run(*words, env=env)
             said.append(result.output + result.errors)
             assert result.code == (0 if env is secure.environment else 1), said[-1]
-        result = site.run("inspect", f"registry:{secure.host}/team/app", "-v", env=env)
+            assert env is secure.environment or "refuses the login" in said[-1]
+        # Without its answer, layers are made.
+        result = site.run("build", "app", "-v", "--locked", "--reuse", team, cache=site.empty_cache(), env=env)
         said.append(result.output + result.errors)
+        assert result.code == 0, said[-1]
     listed = ""
     with running("publish", "--registry", f"{secure.host}/other", cache=site.cache, cwd=site.folder,
                  env={**site.env, **secure.environment}) as started:  # fmt: skip
         for _ in range(40):
             listed += subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
         assert started.end().code == 0
-    assert "refuses the login" in said[-1]
     assert secure.host in listed
     for text in (*said, listed):
         assert PASSWORD not in text
