@@ -209,6 +209,15 @@ ENGINES = {"docker": _docker_host, "podman": _podman_host}
 """How each engine is had: what imgbuild and its command find in the environment, or None if it is not installed."""
 
 
+def drop(folder: Path) -> None:
+    """Remove what an engine that runs no more has kept in its folder."""
+    # podman leaves its storage mounted on itself.
+    subprocess.run(
+        ["umount", "--quiet", "--lazy", str(folder / "graph/overlay")], check=False, stderr=subprocess.DEVNULL
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove(name: str, env: Mapping[str, str], image: str) -> None:
     """Remove all tags of an image from an engine."""
     settings = {**os.environ, **env}

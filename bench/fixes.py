@@ -150,6 +150,7 @@ def pulled(source: str) -> Callable[[Race], dict[str, Any]]:
                         pull(name)
                     found[engine] = there.fetched - fetched
                 found["images"] = len(names)
+        shutil.rmtree(folder)
         return found
 
     return step
@@ -158,6 +159,8 @@ def pulled(source: str) -> Callable[[Race], dict[str, Any]]:
 def _pulls(race_: Race, stack: ExitStack) -> dict[str, Callable[[str], object]]:
     """How each engine that is installed pulls an image."""
     found: dict[str, Callable[[str], object]] = {"docker": lambda name: race_.docker("pull", "--quiet", name)}
+    for name in ("podman", "containerd"):
+        stack.callback(engines.drop, race_.folder / name)
     env = stack.enter_context(engines.ENGINES["podman"](race_.folder / "podman", race_.docker))
     if env is not None:
         words = ["podman", "--remote", "pull", "--quiet", "--tls-verify=false"]

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,8 +57,9 @@ def read(path: Path) -> LockFile:
     return parse(text, path)
 
 
+@lru_cache(maxsize=256)
 def parse(text: str, path: Path) -> LockFile:
-    """The locks of a file's text.
+    """The locks of a file's text; the same text is read once.
 
     Args:
         path: what messages call it.

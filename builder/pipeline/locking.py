@@ -258,6 +258,7 @@ def _locked_for(
         return _resolved(
             catalog, definition, begins(definition), below, indexes.of(definition), edges, update=update and moves,
             regroup=regroup and moves, only=only if moves else frozenset(), holds=holds,
+            was=tuple(old[part.key] for part in definition.chain()[:-1] if part.key in old),
         )  # fmt: skip
 
     hoped = _hoped(catalog, selection.definitions, old, moving, resolved)
@@ -367,11 +368,12 @@ def _configured_ahead(
 def _resolved(
     catalog: Catalog, definition: Definition, before: Lock | None, locks: Locks, apt: AptRoot, edges: Edges, *,
     update: bool = False, regroup: bool = False, only: frozenset[str] = frozenset(), holds: tuple[Hold, ...] = (),
-    gone: frozenset[str] = frozenset(),
+    gone: frozenset[str] = frozenset(), was: tuple[Lock, ...] = (),
 ) -> Lock:  # fmt: skip
     """Resolve one definition on top of the locks below it; the numbers of its users and groups are those of before.
 
     Args:
+        was: the locks below it as they were.
         gone: sha256 of locked packages that cannot be had any more.
     """
     facts = packages.facts(catalog, definition, packages.architecture(catalog))
@@ -392,16 +394,19 @@ def _resolved(
     clock: tuple[LockedPackage, ...] = ()
     if definition.extends is None:
         kept = before if before and not any(p.sha256 in gone for p in (*before.compiler, *before.clock)) else None
-        compiler, clock = locking.compiler(facts, kept, apt), locking.clock(facts, kept, apt)
+        compiler, clock = locking.compiler(facts, kept, apt, only), locking.clock(facts, kept, apt)
     made = locking.lock(
         facts, below, found, apt, users=users, groups=group_numbers, grouping=grouping,
         answers=planner.answers(definition.model), compiler=compiler, clock=clock,
     )  # fmt: skip
     if definition.model.environments:
-        environments, own = wheels.lock(
-            catalog, definition, below, found, facts.architecture, before, edges, update=update, regroup=regroup
-        )
-        made = replace(made, environments=environments, wheels=own)
+        if before and not (update or regroup) and wheels.settled(definition, before, was, made, below):
+            made = replace(made, environments=before.environments, wheels=before.wheels)
+        else:
+            environments, own = wheels.lock(
+                catalog, definition, below, found, facts.architecture, before, edges, update=update, regroup=regroup
+            )
+            made = replace(made, environments=environments, wheels=own)
     if before is None:
         return made
     if _same(before, made):

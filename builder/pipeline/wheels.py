@@ -231,6 +231,26 @@ def _locked(
     ]
 
 
+def settled(definition: Definition, before: Lock, was: tuple[Lock, ...], now: Lock, below: tuple[Lock, ...]) -> bool:
+    """Whether the wheels of a definition are those of before, since nothing has changed that decides about them: what it asks
+    for, the Python, the libc, which packages there are, the wheels below.
+
+    Args:
+        before, now: its locks; the new one has no wheels yet.
+        was, below: those of what it stands on, then and now.
+    """
+
+    def decides(locks: tuple[Lock, ...]) -> tuple[object, ...]:
+        names = frozenset(package.name for lock in locks for package in lock.packages)
+        environments = sorted(definition.model.environments)
+        targets = [_target(definition, name, locks, (), before.architecture) for name in environments]
+        asked = [(lock.fingerprint, lock.rules) for lock in locks]
+        return names, targets, asked, [lock.wheels for lock in locks[:-1]]
+
+    fits = bool(was) and before.stands_on == was[-1].digest()
+    return fits and decides((*was, before)) == decides((*below, now))
+
+
 def _row(environment: str, wheel: FoundWheel, kept: LockedWheel | None, there: Sequence[Index]) -> LockedWheel:
     from builder.resolve import python
 

@@ -72,6 +72,7 @@ class AptRoot:
         self._netrc = netrc
         self._lookup: dict[str, list[tuple[Index, int]]] | None = None
         self._read: dict[Path, tuple[int, ...]] = {}
+        self._listed: tuple[tuple[tuple[int, ...], ...], tuple[Index, ...]] | None = None
         # What many definitions stand on is looked at once.
         self._related: dict[str, Related] = {}
 
@@ -368,7 +369,11 @@ class AptRoot:
     def _indexes(self) -> tuple[Index, ...]:
         if not (self._root / "apt.conf").exists():
             return ()
-        return indexes.parse(self._apt("apt-get", "indextargets").text)
+        # What it lists are the sources, and what their Release files say of themselves.
+        now = tuple(map(_stamp, (self._root / "state/lists", *sorted((self._root / "etc/sources").iterdir()))))
+        if self._listed is None or self._listed[0] != now:
+            self._listed = now, indexes.parse(self._apt("apt-get", "indextargets").text)
+        return self._listed[1]
 
     def _known(self) -> dict[str, list[tuple[Index, int]]]:
         # Every package of every index by its checksum; a tenth of a second for all of Debian. Somebody else may have

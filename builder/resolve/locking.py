@@ -184,6 +184,8 @@ def _newer(
     from debian.debian_support import version_compare
 
     locked = {p.name: p.version for p in kept if p.source_package in only}
+    if not locked:
+        return {}
     newest = apt.newest(locked, facts.wishes, pins)
     return {
         name: newest[name][0]
@@ -234,8 +236,18 @@ def _needed(
     return tuple(p for p in together if p.name in reached)
 
 
-def compiler(facts: Facts, old: Lock | None, apt: AptRoot) -> tuple[LockedPackage, ...]:
-    """The packages whose interpreter compiles byte code; they move only with a new minor version."""
+def compiler(
+    facts: Facts, old: Lock | None, apt: AptRoot, only: frozenset[str] = frozenset()
+) -> tuple[LockedPackage, ...]:
+    """The packages whose interpreter compiles byte code; they move only with a new minor version.
+
+    Args:
+        only: source packages that move, if not all do.
+    """
+    # What it depends on says which minor version it is.
+    says = next((p.source_package for p in old.compiler if p.name == COMPILER_WISH), None) if old else None
+    if old and only and says and says not in only:
+        return old.compiler
     wanted = replace(facts, wishes=(COMPILER_WISH,), essential=False, recommends=False)
     try:
         found = apt.solve(wanted, ())

@@ -178,6 +178,27 @@ def test_wheels_come_from_where_they_are(web: Site, index: Index, tmp_path: Path
     assert web.build("web", out="third", cache=cache) == expected
 
 
+def test_a_fix_that_decides_nothing_about_wheels_asks_no_index(web: Site, index: Index, tmp_path: Path) -> None:
+    web.works("lock", "web")
+    web.build("web")
+    before = wheels(web)
+    (tmp_path / "feed.json").write_text("{}")
+    shutil.move(index.folder, tmp_path / "away")
+    web.repo.add("libc6", "2.36-9+deb12u10")
+    web.repo.publish()
+    words = ("security", "update", "--feed", str(tmp_path / "feed.json"), "--to", "oci:out", "--only")
+    web.works(*words, "libc6")
+    assert ("libc6", "2.36-9+deb12u10") in {(p.name, p.version) for p in locks(web)["web-base"].packages}
+    assert wheels(web) == before
+    # Wheels may say which Pythons they are for.
+    web.repo.add("python3", "3.11.4-1", files={"usr/bin/python3": "#!/bin/sh\n"})
+    web.repo.publish()
+    assert web.run(*words, "python3").code == 1
+    shutil.move(tmp_path / "away", index.folder)
+    web.works(*words, "python3")
+    assert wheels(web) == before
+
+
 def _forget(cache: Path, made: tuple[LockedWheel, ...]) -> None:
     for one in made:
         (cache / "imgbuild/blobs/sha256" / one.sha256).unlink()
