@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ def _of(components: Iterable[CatalogComponent], definitions: Iterable[Definition
     for component in components:
         for name, source in component.model.sources.items():
             yield from _source(component, ("sources", name), source)
+        yield from _order(component, "image", {name: image.after for name, image in component.model.images.items()})
     for definition in definitions:
         found = definition.model
         for path, file in found.files.items():
@@ -190,9 +191,9 @@ def _environment(definition: Definition, path: Path_, environment: model.Environ
 def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Problem]:
     run, health = image.run, image.run.health
     yield from _command(definition, ("run", "command"), run.command)
+    yield from _order(definition, "step", {name: step.after for name, step in image.steps.items()})
     for name, step in image.steps.items():
         yield from _command(definition, ("steps", name, "command"), step.command)
-        yield from _order(definition, image, name)
         if step.when == "start" and not run.service:
             message = "nothing starts here: by `service: false` it is no service"
             yield _tell(definition, ("steps", name, "when"), "no-service", message, "say `before`")
@@ -213,23 +214,30 @@ def _image(definition: Definition, image: model.ImageDefinition) -> Iterator[Pro
             yield _tell(definition, ("run", "ports", name), "two-names", message)
 
 
-def _order(definition: Definition, image: model.ImageDefinition, name: str) -> Iterator[Problem]:
-    for index, other in enumerate(image.steps[name].after):
-        path = ("steps", name, "after", index)
-        if other not in image.steps:
-            yield _tell(definition, path, "unknown-name", f"there is no step {other!r}", nearest(other, image.steps))
-        elif name in _followed(image, other):
-            yield _tell(definition, path, "circle", f"{other} waits for {name} itself")
+def _order(located: Located, kind: str, after: Mapping[str, tuple[str, ...]]) -> Iterator[Problem]:
+    """Names that are not there, and circles.
+
+    Args:
+        kind: what is in order: ``step``, ``image``.
+        after: by name, which others come first.
+    """
+    for name, others in after.items():
+        for index, other in enumerate(others):
+            path = (f"{kind}s", name, "after", index)
+            if other not in after:
+                yield _tell(located, path, "unknown-name", f"there is no {kind} {other!r}", nearest(other, after))
+            elif name in _followed(after, other):
+                yield _tell(located, path, "circle", f"{other} waits for {name} itself")
 
 
-def _followed(image: model.ImageDefinition, name: str) -> frozenset[str]:
+def _followed(after: Mapping[str, tuple[str, ...]], name: str) -> frozenset[str]:
     found: set[str] = set()
     left = [name]
     while left:
         one = left.pop()
-        if one not in found and one in image.steps:
+        if one not in found and one in after:
             found.add(one)
-            left += image.steps[one].after
+            left += after[one]
     return frozenset(found)
 
 

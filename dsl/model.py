@@ -536,6 +536,8 @@ class ImageDefinition(Definition, frozen=True, kw_only=True):
     """Environment variables that the site gives, never in the image: text as in a template, `"{{ secret('session-key') }}"`."""
     needs: tuple[Key, ...] = ()
     """The functions that must be there for it to work: `database`."""
+    after: tuple[Name, ...] = ()
+    """Images of the same component that come up before it, and roll before it in an upgrade, where a site runs them, too: `[nova-conductor]`."""
     provides: tuple[Key, ...] | Mapping[Key, Provision] = ()
     """The functions that it provides: `compute`; or each with how it is spoken to."""
 

@@ -95,6 +95,7 @@ class Workload:
         storage_class: empty for the cluster's own.
         needs: the functions that must be there for it.
         provides: the functions that it provides.
+        after: the names of images of its component that come up and roll before it.
         entrance: None if it is not reached from outside.
         shared: the volumes that several of it may have at once, by name.
         back_to: the oldest version that can run on what this one leaves behind; empty if nothing is said.
@@ -115,6 +116,7 @@ class Workload:
     storage_class: str = ""
     needs: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     entrance: Entrance | None = None
     shared: tuple[str, ...] = ()
     back_to: str = ""

@@ -196,6 +196,7 @@ def _workload(
         storage_class=placement.storage_class or "",
         needs=sites.needs(catalog, image),
         provides=tuple(sites.provisions(catalog, image)),
+        after=image.model.after,
         entrance=sites.entrance(file, image.name, told),
         shared=sites.shared(image),
         back_to=catalog.component_of(image).model.back_to or "",

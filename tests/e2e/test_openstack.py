@@ -44,13 +44,16 @@ def up(cloud: Cloud, image: str, seen: Callable[[], list[tuple[Any, Any]]], *nam
 
 
 def glance(cloud: Cloud) -> None:
-    """It keeps an image."""
+    """It keeps an image, before and after its schema is contracted."""
     made = cloud.ask(
         "glance-api", "image", "/v2/images", {"name": "a", "disk_format": "raw", "container_format": "bare"}
     )
     cloud.ask("glance-api", "image", f"/v2/images/{made['id']}/file", b"bytes", method="PUT")
-    (kept,) = cloud.openstack("image", "list")
-    assert (kept["Name"], kept["Status"]) == ("a", "active")
+    for _ in range(2):
+        (kept,) = cloud.openstack("image", "list")
+        assert (kept["Name"], kept["Status"]) == ("a", "active")
+        # So far it has worked on what an old version could share; now on what is its alone.
+        cloud.site.step(cloud.images["glance-api"], "db-contract", config=cloud.config("glance-api"))
 
 
 def heat(cloud: Cloud) -> None:
@@ -125,7 +128,10 @@ def horizon(cloud: Cloud) -> None:
 
 
 CASES = {
-    "glance": Case("image", "http://glance-api:9292", (("glance-api", "db-sync"),), {"glance-api": ""}, glance, messages=False),
+    "glance": Case(
+        "image", "http://glance-api:9292", (("glance-api", "db-expand"), ("glance-api", "db-migrate")),
+        {"glance-api": ""}, glance, messages=False,
+    ),
     "heat": Case(
         "orchestration", "http://heat-api:8004/v1/%(project_id)s", (("heat-api", "db-sync"),),
         {"heat-api": "", "heat-api-cfn": "", "heat-engine": "Starting engine_worker"}, heat,

@@ -1,4 +1,4 @@
-"""Who needs what → in which wave each object is applied, so that what is needed is there before."""
+"""Who needs what, and what comes after what → in which wave each object is applied, so that what is needed is there before."""
 
 from __future__ import annotations
 
@@ -28,18 +28,27 @@ class CircleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Waves:
-    """When the workloads of components and their steps are applied."""
+    """When the workloads of components and their steps are applied.
+
+    Attributes:
+        levels: of components.
+        turns: of their images, by name: one comes after those of a lower turn.
+    """
 
     levels: Mapping[str, int]
+    turns: Mapping[str, Mapping[str, int]]
 
     def service(self, one: Workload) -> int:
         """The wave of a workload."""
-        return _APART * self.levels[_component(one)] + _SERVICE
+        return self._base(one) + _SERVICE + self.turns[_component(one)][one.name]
 
     def step(self, one: Workload, step: Step) -> int:
-        """The wave of a step: before its service, or after it, in the order that steps wait for each other."""
-        before = step.when == "before"
-        return self.service(one) + (-_SERVICE if before else 0) + 1 + _depth(one, step, step.when)
+        """The wave of a step: before all services of its component, or after all, in the order that steps wait for each other."""
+        last = _SERVICE + max(self.turns[_component(one)].values())
+        return self._base(one) + (0 if step.when == "before" else last) + 1 + _depth(one, step, step.when)
+
+    def _base(self, one: Workload) -> int:
+        return _APART * self.levels[_component(one)]
 
 
 def of(workloads: Iterable[Workload]) -> Waves:
@@ -65,11 +74,18 @@ def of(workloads: Iterable[Workload]) -> Waves:
     levels: dict[str, int] = {}
     for name in order:
         levels[name] = 1 + max((levels[other] for other in needed[name]), default=0)
-    return Waves(levels)
+    images: dict[str, dict[str, Workload]] = {}
+    for one in found:
+        images.setdefault(_component(one), {})[one.name] = one
+    return Waves(levels, {name: {one: _turn(known, one) for one in known} for name, known in images.items()})
 
 
 def _component(one: Workload) -> str:
     return one.component or one.name
+
+
+def _turn(known: Mapping[str, Workload], name: str) -> int:
+    return max((1 + _turn(known, other) for other in known[name].after if other in known), default=0)
 
 
 def _depth(one: Workload, step: Step, when: str) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from builder.deploy.kubernetes import metadata
+from builder.deploy.kubernetes import metadata, objects, target
 from builder.deploy.kubernetes.objects import Rendered
-from builder.deploy.workload import ConfigFile
+from builder.deploy.workload import ConfigFile, Deployment, Step
 from builder.errors import ClusterError, RolloutError, UsageError
 from builder.pipeline import applying, moving
 from builder.pipeline.moving import Moves
@@ -101,6 +101,36 @@ def test_what_fails_leaves_the_old_one_and_the_next_update_goes_on(api: MemoryCl
     roll(api, again)
     assert planned(api, new).rows == ()
     assert image(api).endswith("2")
+
+
+def upgrade(number: int) -> Rendered:
+    """A release of a component whose old and new versions share a database while it rolls."""
+    steps = (Step("expand", "before"), Step("contract", "after"))
+    commands = {step.name: {"command": ["api", step.name]} for step in steps}
+    ones = (
+        workload("api", declares=commands, component="nova", after=("conductor",), steps=steps),
+        workload("conductor", component="nova"),
+    )
+    reference = f"r.example/nova:{number}@sha256:{number:064}"
+    moved = (replace(one, declared=replace(one.declared, reference=reference), version=f"{number}-r1") for one in ones)
+    return objects.render(Deployment("shop", tuple(moved), "market"), target.NEWEST)
+
+
+def test_nothing_is_contracted_while_an_old_version_runs() -> None:
+    api = MemoryCluster()
+    applying.apply(api, SITE, applying.plan(api, SITE, upgrade(1).objects), Silent(), wait=True, seconds=5)
+    found = planned(api, upgrade(2))
+    assert found.order == (("api/expand",), ("conductor",), ("api",), ("api/contract",))
+    api.asked.clear()
+    api.broken = {"api"}
+    with pytest.raises(RolloutError):
+        applying.apply(api, SITE, found.changes, Silent(), wait=True, seconds=0.1)
+    assert [line.rpartition("-")[0] or line for line in api.asked] == [
+        "apply Job api-expand", "apply Deployment conductor", "apply Deployment api",
+    ]  # fmt: skip
+    api.broken = set()
+    roll(api, planned(api, upgrade(2)))
+    assert any(line.startswith("apply Job api-contract-") for line in api.asked)
 
 
 def test_back_to_what_ran_before_and_forth_again(api: MemoryCluster) -> None:

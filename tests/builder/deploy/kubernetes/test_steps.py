@@ -69,6 +69,24 @@ def test_they_come_in_waves() -> None:
     assert list(found) == sorted(found, key=lambda name: wave[name])
 
 
+def test_images_of_a_component_take_turns_between_its_steps() -> None:
+    steps = (Step("expand", "before"), Step("contract", "after"), Step("rows", "after", ("contract",)))
+    ones = (
+        workload("compute", component="nova", after=("conductor", "api", "elsewhere")),
+        workload("user", needs=("nova",)),
+        workload("api", component="nova", after=("conductor",), declares=_commands(steps), steps=steps),
+        workload("conductor", component="nova", provides=("nova",)),
+    )
+    found = [one for one in rendered(*ones).values() if one["kind"] in ("Job", "Deployment")]
+    names = [one["metadata"]["annotations"].get("imgbuild.org/step", one["metadata"]["name"]) for one in found]
+    assert names == ["api/expand", "conductor", "api", "compute", "api/contract", "api/rows", "user"]
+    assert len({one["metadata"]["annotations"][WAVE] for one in found}) == len(found)
+
+
+def _commands(steps: tuple[Step, ...]) -> dict[str, Any]:
+    return {step.name: {"command": ["web", step.name]} for step in steps}
+
+
 def test_a_job_is_named_by_all_that_it_runs() -> None:
     one = planned()
     name = jobs(one)["web/sync"]["metadata"]["name"]
