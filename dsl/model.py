@@ -105,6 +105,20 @@ DnsName = Annotated[
     str, _like(r"[a-z]([a-z0-9-]*[a-z0-9])?", "a name of lower-case letters, digits and dashes"), Meta(max_length=63)
 ]
 """What Kubernetes takes for a name that stands in addresses, too."""
+ObjectName = Annotated[
+    str,
+    _like(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "the name of an object, such as nova-database"),
+    Meta(max_length=253),
+]
+"""What Kubernetes takes for a name."""
+Recipient = Annotated[
+    str,
+    _like(
+        r"[0-9A-F]{40}|age1[0-9a-z]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( [^\n]*)?",
+        "a fingerprint of OpenPGP (40 digits of 0-9 and A-F) or a recipient of age (age1…, ssh-ed25519 …)",
+    ),
+]
+"""Somebody to whom a file is encrypted."""
 HostName = Annotated[
     str,
     _like(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", "the name of a host, such as id.example"),
@@ -746,6 +760,15 @@ class Entrance(Node, frozen=True, kw_only=True):
     """The Secret of its certificate; without one it is reached over plain HTTP."""
 
 
+class KeptSecret(Node, frozen=True, kw_only=True):
+    """Where a cluster has a secret already."""
+
+    secret: ObjectName
+    """The name of a Secret of the site's namespace."""
+    key: Annotated[str, _like(r"[A-Za-z0-9._-]+", "a key of a Secret, such as password")]
+    """Which of its keys."""
+
+
 class Site(Node, frozen=True, kw_only=True):
     """A place where images run together (`site.yaml`), for `imgbuild deploy`."""
 
@@ -761,6 +784,10 @@ class Site(Node, frozen=True, kw_only=True):
     """Where images are pulled from: `registry.example/openstack`; those of the machine's own engine if not given."""
     values: Mapping[Line, Any] = field(default_factory=dict)
     """What templates ask for by `value('NAME')`."""
+    secrets: Mapping[Line, KeptSecret] = field(default_factory=dict)
+    """Secrets that the cluster has already, by the names that templates ask for: `{database-nova: {secret: nova-database, key: password}}`. `deploy apply` reads them there; none of them is made."""
+    recipients: tuple[Recipient, ...] = ()
+    """Whom a file of secrets is encrypted to when imgbuild writes it: `--secrets secrets.yaml.gpg` to fingerprints of OpenPGP, `secrets.yaml.age` to recipients of age."""
     services: Mapping[Key, Line | From] = field(default_factory=dict)
     """Functions that no image of the site provides, with their address: `https://keystone.example/v3`; or which image does, where several do."""
     publish: Mapping[

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from builder.pipeline.closing import Closed
     from builder.pipeline.edges import Edges
     from builder.pipeline.moving import Moves
+    from builder.pipeline.sites import SiteFile
     from builder.pipeline.vault import Vault
+
+
+_SECRETS = click.option(
+    "--secrets",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Names and secrets, as YAML, encrypted where its name ends with .gpg or .age; what it does not hold is made once "
+    "and kept there.",
+)
 
 
 @click.group("deploy")
@@ -34,8 +43,7 @@ def command() -> None:
               show_default=True, help="Objects of Kubernetes; compose.yaml for docker compose; units of podman.")  # fmt: skip
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path),
               help="The folder to write to; for Kubernetes one file an object, and standard output without it.")  # fmt: skip
-@click.option("--secrets", type=click.Path(dir_okay=False, path_type=Path),
-              help="Names and secrets, as YAML; what it does not hold is made once and kept there.")  # fmt: skip
+@_SECRETS
 @click.option("--kubernetes", "release", metavar="VERSION", default="",
               help="The release of Kubernetes to render for, such as 1.31; the newest that is known if not given.")  # fmt: skip
 @click.option("--layout", "layouts", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -71,11 +79,10 @@ def render(
         return
     from builder.pipeline import deploying, sites
     from builder.pipeline.edges import Edges
-    from builder.pipeline.vault import Vault
 
     file = sites.read(site)
     edges = Edges(common.store(), common.reporter())
-    vault = Vault(secrets)
+    vault = _vault(file, secrets)
     found = deploying.deployment(common.catalog(), file, vault, edges)
     vault.require()
     vault.keep()
@@ -100,15 +107,12 @@ def _objects(
     from builder.deploy.kubernetes import target, text
     from builder.pipeline import manifests, sites
     from builder.pipeline.edges import Edges
-    from builder.pipeline.vault import Vault
 
     version = target.version(release) if release else target.NEWEST
     edges = Edges(common.store(), common.reporter())
-    vault = Vault(secrets)
     file = sites.read(site)
-    found = manifests.render(
-        common.catalog(), file, version, vault, layouts, edges, withheld=secrets is None
-    )  # fmt: skip
+    vault = _vault(file, secrets)
+    found = manifests.render(common.catalog(), file, version, vault, layouts, edges)
     vault.keep()
     _made(vault, secrets, edges)
     if found.unreleased:
@@ -117,7 +121,10 @@ def _objects(
     for note in found.rendered.notes:
         edges.reporter.note(note)
     for name, wanted in found.rendered.withheld:
-        edges.reporter.warn(f"left out without --secrets FILE: Secret {name}, which wants {', '.join(wanted)}")
+        kept = [f"{one} ({vault.kept[one].secret}/{vault.kept[one].key})" for one in wanted if one in vault.kept]
+        why = f"since only the cluster knows {', '.join(kept)}, where `deploy apply` reads it" if kept else ""
+        why = why or "without --secrets FILE"
+        edges.reporter.warn(f"left out {why}: Secret {name}, which wants {', '.join(wanted)}")
     written = manifests.write(found.rendered, folder) if folder else ()
     if common.json:
         left = {name: list(wanted) for name, wanted in found.rendered.withheld}
@@ -142,6 +149,14 @@ def _first(names: Sequence[str], what: str, count: int = 3) -> str:
     """How many there are, and the first few: ``18 images (a, b, c …)``."""
     shown = ", ".join(names[:count]) + (" …" if len(names) > count else "")
     return f"{len(names)} {what}{'s' if len(names) > 1 else ''} ({shown})"
+
+
+def _vault(file: SiteFile, secrets: Path | None, api: Cluster | None = None) -> Vault:
+    from builder.pipeline import existing
+    from builder.pipeline.vault import Vault
+
+    ask = existing.reader(api, file) if api else None
+    return Vault(secrets, recipients=file.site.recipients, kept=file.site.secrets, ask=ask)
 
 
 def _made(vault: Vault, secrets: Path | None, edges: Edges) -> None:
@@ -177,8 +192,6 @@ def config(common: Common, site: Path, names: tuple[str, ...], rendered: bool) -
 
 _SITE = click.argument("site", type=click.Path(exists=True, path_type=Path))
 _CONTEXT = click.option("--context", default="", help="Of the kubeconfig; its current one if not given.")
-_SECRETS = click.option("--secrets", type=click.Path(dir_okay=False, path_type=Path), required=True,
-                        help="Names and secrets, as YAML; what it does not hold is made once and kept there.")  # fmt: skip
 _LAYOUTS = click.option("--layout", "layouts", multiple=True,
                         type=click.Path(exists=True, file_okay=False, path_type=Path),
                         help="A layout in which releases lie, beside those of the record; ./out if not given.")  # fmt: skip
@@ -202,7 +215,7 @@ _FORCE = click.option("--force", is_flag=True, help="Take over fields that someb
 @_FORCE
 @common
 def apply(
-    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, wait: bool,
+    common: Common, site: Path, secrets: Path | None, layouts: tuple[Path, ...], context: str, component: str, wait: bool,
     timeout: int, dry_run: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Bring a site up on a cluster, or to what its file says now.
@@ -246,7 +259,7 @@ def apply(
 @_FORCE
 @common
 def update(
-    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, timeout: int,
+    common: Common, site: Path, secrets: Path | None, layouts: tuple[Path, ...], context: str, component: str, timeout: int,
     dry_run: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Bring the releases that the locks name to a cluster where others run: the last leg of a security update.
@@ -371,7 +384,13 @@ def _show_moves(found: Moves) -> None:
 @_FORCE
 @common
 def diff(
-    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, force: bool
+    common: Common,
+    site: Path,
+    secrets: Path | None,
+    layouts: tuple[Path, ...],
+    context: str,
+    component: str,
+    force: bool,
 ) -> None:
     """Show what `deploy apply` would change on a cluster, by the server's own word; what Secrets hold is not shown.
 
@@ -406,7 +425,7 @@ def step(
     site: Path,
     image: str,
     name: str,
-    secrets: Path,
+    secrets: Path | None,
     layouts: tuple[Path, ...],
     context: str,
     timeout: int,
@@ -423,14 +442,14 @@ def step(
     from builder.deploy.kubernetes import target
     from builder.pipeline import applying, manifests, sites
     from builder.pipeline.edges import Edges
-    from builder.pipeline.vault import Vault
 
     edges = Edges(common.store(), common.reporter())
-    vault = Vault(secrets)
     file = sites.read(site)
     with Cluster(context) as api:
+        vault = _vault(file, secrets, api)
         version = target.nearest(api.version)
         found, by_hand = manifests.step(common.catalog(), file, version, vault, layouts, edges, image, name)
+        vault.require()
         vault.keep()
         _made(vault, secrets, edges)
         said = applying.run(
@@ -511,20 +530,27 @@ def _moved(one: Change) -> str:
 
 @contextlib.contextmanager
 def _planned(
-    common: Common, site: Path, secrets: Path, layouts: tuple[Path, ...], context: str, component: str, *, force: bool
+    common: Common,
+    site: Path,
+    secrets: Path | None,
+    layouts: tuple[Path, ...],
+    context: str,
+    component: str,
+    *,
+    force: bool,
 ) -> Iterator[tuple[Cluster, Where, tuple[Change, ...]]]:
     from builder.cluster.api import Cluster
     from builder.deploy.kubernetes import target
     from builder.pipeline import applying, manifests, sites
     from builder.pipeline.edges import Edges
-    from builder.pipeline.vault import Vault
 
     edges = Edges(common.store(), common.reporter())
-    vault = Vault(secrets)
     file = sites.read(site)
     with Cluster(context) as api:
+        vault = _vault(file, secrets, api)
         version = target.nearest(api.version)
-        found = manifests.render(common.catalog(), file, version, vault, layouts, edges, withheld=False)
+        found = manifests.render(common.catalog(), file, version, vault, layouts, edges)
+        vault.require()
         manifests.require_released(found)
         vault.keep()
         _made(vault, secrets, edges)

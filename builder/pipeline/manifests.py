@@ -20,7 +20,7 @@ from builder.pipeline.vault import Vault
 from builder.tools import files as files_
 from builder.transports import oci_layout
 from dsl.catalog import Catalog
-from dsl.errors import nearest
+from dsl.errors import DefinitionError, nearest
 
 _LAYOUT = Path("out")
 _WAY_OUT = "build and publish them, or name the layout that has them: --layout DIR"
@@ -46,14 +46,11 @@ def render(
     vault: Vault,
     layouts: tuple[Path, ...],
     edges: Edges,
-    *,
-    withheld: bool,
 ) -> Manifests:
-    """All objects of a site, and which images are not by their digests.
+    """All objects of a site but for Secrets that are not known, and which images are not by their digests.
 
     Args:
         layouts: where releases lie beside those that the record knows; ``out`` if there are none.
-        withheld: whether Secrets are left out.
 
     Raises:
         DefinitionError: the site names what is not there, or a template asks for it.
@@ -62,7 +59,7 @@ def render(
     """
     found, plans, known = _found(catalog, file, vault, layouts, edges)
     try:
-        rendered = objects.render(found, version, withheld=withheld)
+        rendered = objects.render(found, version, unknown=vault.left_out)
     except CircleError as error:
         message = f"these components need each other: {error}"
         raise file.problem(("components",), "circle", message, "one of them has to do without") from None
@@ -107,7 +104,14 @@ def _found(
     images = sites.images(catalog, file)
     plans = building.plans(catalog, images, edges)
     known = _digests(catalog, plans, layouts, edges)
-    return deploying.on_cluster(catalog, file, images, vault, plans, known), plans, known
+    found = deploying.on_cluster(catalog, file, images, vault, plans, known)
+    for name in file.site.secrets:
+        if name not in vault.asked:
+            message = f"no template of this site asks for the secret {name!r}"
+            raise DefinitionError(
+                (file.told(("secrets", name), "unknown-name", message, nearest(name, vault.asked), key=True),)
+            )
+    return found, plans, known
 
 
 def write(found: Rendered, folder: Path) -> tuple[Path, ...]:

@@ -320,6 +320,26 @@ def test_secrets_need_a_file(deployed: Site) -> None:
     assert (wrong.code, "secrets.yaml:1:1" in wrong.errors) == (2, True), wrong.errors
 
 
+def test_secrets_that_only_a_cluster_has(deployed: Site) -> None:
+    deployed.edit("site.yaml", "values:", "secrets: {identity-app: {secret: app, key: password}}\nvalues:")
+    told = deployed.works(*KUBERNETES, "--secrets", "secrets.yaml")
+    assert (
+        "left out since only the cluster knows identity-app (app/password), where `deploy apply` reads it"
+        in told.errors
+    )
+    assert "Secret" not in {one["kind"] for one in yaml.safe_load_all(told.output)}
+    assert not (deployed.folder / "secrets.yaml").exists()
+    host = deployed.run("deploy", "render", ".", "--format", "compose", "--secrets", "secrets.yaml")
+    assert (host.code, "only a cluster has these secrets, and none is asked: identity-app" in host.errors) == (2, True)
+    deployed.edit("site.yaml", "secrets: {identity-app:", "secrets: {identity-ap:")
+    wrong = deployed.run(*KUBERNETES)
+    assert (wrong.code, "site.yaml:4:11: error: no template of this site asks for the secret" in wrong.errors) == (
+        2,
+        True,
+    )
+    assert "'identity-app'" in wrong.errors
+
+
 def test_a_lock_that_does_not_fit_is_told(deployed: Site) -> None:
     deployed.edit("repos/app/component.yaml", "command: [app]", "command: [app, --more]")
     found = deployed.run("deploy", "render", "site.yaml", "--format", "compose", "--secrets", "secrets.yaml")

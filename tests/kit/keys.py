@@ -71,3 +71,28 @@ def pem(data: bytes, label: str) -> str:
     """Bytes in PEM."""
     lines = "\n".join(textwrap.wrap(base64.b64encode(data).decode(), 64))
     return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n"
+
+
+def openpgp(home: Path) -> str:
+    """The fingerprint of a key that gpg makes, which encrypts without a password.
+
+    Args:
+        home: gpg's folder, which GNUPGHOME has to name.
+    """
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--batch", "--homedir", str(home)]
+    made = [*gpg, "--passphrase", "", "--quick-gen-key", "Acme <acme@example.com>", "default", "default"]
+    subprocess.run(made, check=True, capture_output=True)
+    listed = subprocess.run([*gpg, "--with-colons", "-K"], check=True, capture_output=True, text=True).stdout
+    return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
+
+
+def age(identity: Path) -> str:
+    """The recipient of a key that age makes.
+
+    Args:
+        identity: the file to make.
+    """
+    subprocess.run(["age-keygen", "--output", str(identity)], check=True, capture_output=True)
+    said = subprocess.run(["age-keygen", "-y", str(identity)], check=True, capture_output=True, text=True)
+    return said.stdout.strip()

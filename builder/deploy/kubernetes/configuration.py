@@ -83,7 +83,7 @@ class _Found:
         self.mounts: list[dict[str, Any]] = []
         self.env: list[dict[str, Any]] = []
 
-    def put(self, name: str, texts: dict[str, str], wanted: Iterable[str], *, secret: bool) -> str:
+    def put(self, name: str, texts: dict[str, str], wanted: Sequence[str], *, secret: bool) -> str:
         """Keep some texts: the name of the object."""
         called = metadata.marked(f"{self._one.key}-{name}", texts)
         labels = metadata.lasting(self._one, self._target)
@@ -92,7 +92,7 @@ class _Found:
             self._objects.append(
                 {"apiVersion": "v1", "kind": "ConfigMap", "metadata": described, "immutable": True, "data": texts}
             )
-        elif self._target.withheld:
+        elif self._target.unknown.intersection(wanted):
             self._withheld.append((called, tuple(wanted)))
         else:
             data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,16 +33,16 @@ class Rendered:
     notes: tuple[str, ...] = ()
 
 
-def render(deployment: Deployment, version: tuple[int, int], *, withheld: bool = False) -> Rendered:
+def render(deployment: Deployment, version: tuple[int, int], *, unknown: Iterable[str] = ()) -> Rendered:
     """All objects of a site.
 
     Args:
-        withheld: whether Secrets are left out.
+        unknown: the names of secrets that are not known: the Secrets that want one of them are left out.
 
     Raises:
         CircleError: components need each other.
     """
-    target = _target(deployment, version, withheld=withheld)
+    target = _target(deployment, version, unknown)
     order = waves.of(deployment.workloads)
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     left: dict[str, tuple[str, ...]] = {}
@@ -63,15 +63,15 @@ def step(deployment: Deployment, version: tuple[int, int], one: Workload, name: 
     Args:
         name: of a step that the workload has.
     """
-    target = _target(deployment, version, withheld=False)
+    target = _target(deployment, version, ())
     found = next(each for each in one.steps if each.name == name)
     template, kept = pods.job(one, target, found)
     return (*(each for part in kept for each in part.objects), steps.job(one, target, found, template, FIRST))
 
 
-def _target(deployment: Deployment, version: tuple[int, int], *, withheld: bool) -> Target:
+def _target(deployment: Deployment, version: tuple[int, int], unknown: Iterable[str]) -> Target:
     site = metadata.short(deployment.site)
-    return Target(version, site, deployment.namespace or site, deployment.pull_secrets, withheld)
+    return Target(version, site, deployment.namespace or site, deployment.pull_secrets, frozenset(unknown))
 
 
 def wave(one: Mapping[str, Any]) -> int:

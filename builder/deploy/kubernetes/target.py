@@ -19,14 +19,14 @@ class Target:
         version: of Kubernetes, major and minor.
         site: what the objects are part of.
         pull_secrets: the Secrets by which nodes pull images.
-        withheld: whether Secrets are left out, since what they hold is not known.
+        unknown: the names of secrets that are not known: the Secrets that want one of them are left out.
     """
 
     version: tuple[int, int]
     site: str
     namespace: str
     pull_secrets: tuple[str, ...] = ()
-    withheld: bool = False
+    unknown: frozenset[str] = frozenset()
 
 
 def nearest(version: tuple[int, int]) -> tuple[int, int]:

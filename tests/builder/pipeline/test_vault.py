@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 from builder.errors import UsageError
+from builder.pipeline import existing, sites
 from builder.pipeline.vault import MASK, Vault
+from dsl import model
 from dsl.errors import DefinitionError, ImgbuildError
+from tests.kit.memory_cluster import MemoryCluster
 
 
 def test_what_is_not_there_is_made_once(tmp_path: Path) -> None:
@@ -48,11 +51,77 @@ def test_without_a_file_they_are_left_out() -> None:
     assert Vault(None, masked=True).secret("a") == MASK
 
 
+KEPT = {"a": model.KeptSecret(secret="app", key="password")}
+
+
+def test_what_a_cluster_has_is_read_there_and_never_made(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        return f"the cluster's {name}"
+
+    file = tmp_path / "secrets.yaml"
+    file.write_text("a: of the file\n")
+    vault = Vault(file, kept=KEPT, ask=ask)
+    assert [vault.secret("a"), vault.secret("a")] == ["the cluster's a"] * 2
+    assert (asked, vault.made, vault.left_out) == (["a"], [], ())
+    vault.require()
+    # A site that has all of them there needs no file.
+    alone = Vault(None, kept=KEPT, ask=ask)
+    alone.secret("a")
+    alone.require()
+    assert alone.secret("b") == Vault(None).secret("b")
+    assert alone.left_out == ("b",)
+
+
+def test_where_no_cluster_is_asked_what_it_has_is_not_known(tmp_path: Path) -> None:
+    vault = Vault(tmp_path / "secrets.yaml", kept=KEPT)
+    assert (vault.secret("a"), len(vault.secret("b"))) == ("secret-a", 48)
+    assert (vault.left_out, vault.made) == (("a",), ["b"])
+    with pytest.raises(UsageError, match="only a cluster has these secrets, and none is asked: a"):
+        vault.require()
+
+
+SITE = """\
+dsl: 1
+site: shop
+components: [app]
+secrets:
+  a: {secret: app, key: password}
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"app": {"password": "czNjcmV0"}}, "s3cret"),
+        ({"other": {}}, "site.yaml:5:15: there is no Secret 'app' in the namespace 'shop'"),
+        ({"app": {"pasword": "czNjcmV0"}}, "site.yaml:5:25: the Secret 'app' has no key 'password'"),
+        ({"app": {"password": "/w=="}}, "site.yaml:5:25: what the Secret 'app' has as 'password' is no text"),
+    ],
+)
+def test_a_secret_of_the_cluster(data: dict[str, dict[str, str]], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(SITE)
+    api = MemoryCluster()
+    for name, one in data.items():
+        api.put("Secret", name, "shop", {}, data=one)
+    ask = existing.reader(api, sites.read(tmp_path))
+    if ":" not in expected:
+        assert ask("a") == expected
+        return
+    with pytest.raises(DefinitionError) as failed:
+        ask("a")
+    assert expected in str(failed.value)
+
+
 @pytest.mark.parametrize("text", ["a: 7\n", "- a\n", "a: [\n"])
 def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "secrets.yaml").write_text(text)
-    with pytest.raises(DefinitionError):
+    with pytest.raises(DefinitionError) as failed:
         Vault(tmp_path / "secrets.yaml")
+    # Its lines are nobody's to see.
+    assert {one.source_line for one in failed.value.problems} == {""}
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def workload(
     return Workload(name, declared(name, run, declares, user), **{"component": name, "version": "1-r1", **more})
 
 
-def rendered(*workloads: Workload, version: tuple[int, int] = NEWEST, withheld: bool = False) -> Objects:
+def rendered(*workloads: Workload, version: tuple[int, int] = NEWEST) -> Objects:
     """The objects of a site, by ``Kind/name``."""
-    found = objects.render(Deployment("shop", workloads, "market"), version, withheld=withheld)
+    found = objects.render(Deployment("shop", workloads, "market"), version)
     return {f"{one['kind']}/{one['metadata']['name']}": one for one in found.objects}
 
 

@@ -149,7 +149,7 @@ def test_configuration_is_immutable_and_named_by_what_it_holds() -> None:
 
 def test_secrets_are_left_out_and_named() -> None:
     one = workload(files=(PLAIN, SECRET), given=(Variable("KEY", "x", ("key",)),))
-    found = objects.render(Deployment("shop", (one,)), target.NEWEST, withheld=True)
+    found = objects.render(Deployment("shop", (one,)), target.NEWEST, unknown=("key", "web"))
     assert [each["kind"] for each in found.objects if each["kind"] in ("ConfigMap", "Secret")] == ["ConfigMap"]
     assert [(name.rpartition("-")[0], wanted) for name, wanted in found.withheld] == [
         ("web-env", ("key",)),
@@ -159,6 +159,14 @@ def test_secrets_are_left_out_and_named() -> None:
     (variable,) = pod(dict(runner))["containers"][0]["env"]
     assert variable["valueFrom"]["secretKeyRef"] == {"name": found.withheld[0][0], "key": "KEY"}
     assert "very secret" not in str(found.objects)
+
+
+def test_only_what_wants_an_unknown_secret_is_left_out() -> None:
+    one = workload(files=(SECRET,), given=(Variable("KEY", "x", ("key",)),))
+    found = objects.render(Deployment("shop", (one,)), target.NEWEST, unknown=("key",))
+    assert [(name.rpartition("-")[0], wanted) for name, wanted in found.withheld] == [("web-env", ("key",))]
+    (secret,) = (each for each in found.objects if each["kind"] == "Secret")
+    assert secret["metadata"]["name"].startswith("web-secret-config-")
 
 
 def test_two_paths_never_have_one_key() -> None:
