@@ -119,6 +119,21 @@ Recipient = Annotated[
     ),
 ]
 """Somebody to whom a file is encrypted."""
+Gateway = Annotated[
+    str,
+    _like(
+        r"([a-z0-9]([a-z0-9-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a Gateway, such as public or edge/public"
+    ),
+]
+"""A Gateway of the Gateway API, in the site's namespace or another."""
+Taint = Annotated[
+    str,
+    _like(
+        r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?(=[A-Za-z0-9._-]*)?(:(NoSchedule|PreferNoSchedule|NoExecute))?",
+        "a taint as kubectl names it, such as dedicated=compute:NoSchedule",
+    ),
+]
+"""What keeps pods away from a node, or some of it."""
 HostName = Annotated[
     str,
     _like(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", "the name of a host, such as id.example"),
@@ -726,6 +741,8 @@ class NodeGroup(Node, frozen=True, kw_only=True):
 
     nodes: Selector | None = None
     """Which nodes of a cluster, by their labels: `role=compute`; all if not given."""
+    tolerates: tuple[Taint, ...] = ()
+    """Taints of nodes that keep others away: `KEY[=VALUE][:EFFECT]`, of any value or effect that is not said."""
     runs: tuple[Line, ...] = ()
     """What runs there: components, all their images, or `component/image`. All of the site if neither this nor `except` is given."""
     except_: tuple[Line, ...] = field(default=(), name="except")
@@ -746,7 +763,7 @@ class Placement(Node, frozen=True, kw_only=True):
 
 
 class Entrance(Node, frozen=True, kw_only=True):
-    """How an image is reached from outside a cluster: an Ingress."""
+    """How an image is reached from outside a cluster: an Ingress, or a route of a Gateway."""
 
     host: HostName
     """The name under which it is reached."""
@@ -758,6 +775,8 @@ class Entrance(Node, frozen=True, kw_only=True):
     """The class of the Ingress; the cluster's own if not given."""
     tls: DnsName | None = None
     """The Secret of its certificate; without one it is reached over plain HTTP."""
+    gateway: Gateway | None = None
+    """The Gateway whose route it is, in place of an Ingress: `public`, or `NAMESPACE/public` of another namespace. It has the certificate."""
 
 
 class KeptSecret(Node, frozen=True, kw_only=True):

@@ -165,7 +165,7 @@ class Cluster:
         try:
             yield
         except ResourceNotFoundError as error:
-            hint = "`deploy render --kubernetes VERSION` writes for an older release"
+            hint = "what is not Kubernetes' own has to be installed first; `deploy render --kubernetes VERSION` writes for an older release"
             raise ClusterError(f"{doing}: this cluster does not know such objects: {error}", hint, status=404) from None
         except ApiException as error:
             raise refused(doing, int(error.status or 0), str(error.reason), error.body) from None

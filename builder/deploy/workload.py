@@ -66,6 +66,7 @@ class Entrance:
         port: the name of its port.
         kind: the class of the Ingress; empty for the cluster's own.
         tls: the name of the Secret with its certificate; empty for plain HTTP.
+        gateway: ``NAME`` or ``NAMESPACE/NAME`` of the Gateway whose route it is; empty for an Ingress.
     """
 
     host: str
@@ -73,6 +74,7 @@ class Entrance:
     path: str = "/"
     kind: str = ""
     tls: str = ""
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Workload:
         version: the release's tag: ``31.0.0-r3``.
         group: of hosts, where one image runs in several; empty for the only one.
         nodes: labels of the nodes that it runs on.
+        tolerates: taints that do not keep it away: ``dedicated=compute:NoSchedule``.
         given: variables of the site's.
         steps: all that its image has, by name.
         replicas: how many of it run, where it is not one a host.
@@ -109,6 +112,7 @@ class Workload:
     version: str = ""
     group: str = ""
     nodes: Mapping[str, str] = field(default_factory=dict)
+    tolerates: tuple[str, ...] = ()
     given: tuple[Variable, ...] = ()
     steps: tuple[Step, ...] = ()
     replicas: int = 1

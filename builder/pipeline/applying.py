@@ -29,6 +29,8 @@ _KINDS = (
     ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "ServiceAccount"), ("v1", "PersistentVolumeClaim"),
 )  # fmt: skip
 """What a site may have in its namespace, in the order in which it is taken away."""
+_ADDED = ("gateway.networking.k8s.io/v1", "HTTPRoute")
+"""What a cluster may not know: its Gateways are none of Kubernetes' own."""
 _BY_RELEASE = (("PodDisruptionBudget", "policy"), ("CronJob", "batch"))
 _OF_SERVER = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 ROLLED = "imgbuild.org/rolled"
@@ -36,6 +38,7 @@ ROLLED = "imgbuild.org/rolled"
 _AGAIN = "mend the cause, and apply again"
 _PAUSE = 1.0
 _LEAVING = 180
+_UNKNOWN = 404
 
 
 class Api(Protocol):
@@ -380,13 +383,22 @@ def there(api: Api, where: Site, kinds: Iterable[str] = ()) -> Iterator[Object]:
     """
     wanted = set(kinds)
     by_release = ((target.since_stable(group, api.version), kind) for kind, group in _BY_RELEASE)
-    known = (*_KINDS[:4], *by_release, *_KINDS[4:])
+    known = (*_KINDS[:4], *by_release, _ADDED, *_KINDS[4:])
     for version, kind in known:
         if not wanted or kind in wanted:
-            for one in api.find(version, kind, where.namespace, where.selector):
+            for one in _found(api, where, version, kind):
                 # What a CronJob or a controller made goes with it.
                 if not one["metadata"].get("ownerReferences"):
                     yield one
+
+
+def _found(api: Api, where: Site, version: str, kind: str) -> tuple[Object, ...]:
+    try:
+        return api.find(version, kind, where.namespace, where.selector)
+    except ClusterError as error:
+        if error.status == _UNKNOWN and (version, kind) == _ADDED:
+            return ()
+        raise
 
 
 def _mentioned(api: Api, where: Site) -> str:

@@ -189,6 +189,7 @@ def _workload(
         version=plan.tag,
         group="" if alone else group.name,
         nodes=group.nodes,
+        tolerates=group.tolerates,
         given=_given(image, ("given",), image.model.given, answers, vault),
         steps=tuple(_step(image, name, step, answers, vault) for name, step in sorted(image.model.steps.items())),
         replicas=placement.replicas,

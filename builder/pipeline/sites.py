@@ -48,6 +48,7 @@ class Group:
     name: str
     nodes: Mapping[str, str]
     values: Values
+    tolerates: tuple[str, ...] = ()
 
 
 ANYWHERE = Group("", {}, {})
@@ -205,17 +206,21 @@ def entrance(file: SiteFile, name: str, declared: Declared) -> Entrance | None:
     """How an image is reached from outside a cluster.
 
     Raises:
-        DefinitionError: it has no such port, or several and none is named.
+        DefinitionError: it has no such port, or several and none is named; or what only an Ingress has is said of a route.
     """
     said = file.site.ingress.get(name)
     if said is None:
         return None
+    for key, value in (("class", said.class_), ("tls", said.tls)):
+        if said.gateway and value:
+            message = f"{key!r} is an Ingress's: a Gateway has its own"
+            raise file.problem(("ingress", name, key), "one-of", message, f"leave out {key!r}, or `gateway`")
     port = said.port or (next(iter(declared.ports)) if len(declared.ports) == 1 else "")
     if port not in declared.ports:
         message = f"{name} declares no port {port!r}" if port else f"which port of {name} is meant is not said"
         at = ("ingress", name, "port") if said.port else ("ingress", name)
         raise file.problem(at, "unknown-name", message, nearest(port, declared.ports))
-    return Entrance(said.host, port, said.path, said.class_ or "", said.tls or "")
+    return Entrance(said.host, port, said.path, said.class_ or "", said.tls or "", said.gateway or "")
 
 
 def _image(image: Definition) -> model.ImageDefinition:
@@ -277,7 +282,7 @@ def _group(file: SiteFile, name: str) -> Group:
     nodes = dict(pair.split("=", 1) for pair in said.nodes.split(",")) if said.nodes else {}
     place = file.document.place
     own = {key: Value(one, place(("topology", name, "values", key))) for key, one in said.values.items()}
-    return Group(name, nodes, own)
+    return Group(name, nodes, own, said.tolerates)
 
 
 def _runs(group: model.NodeGroup, image: Definition) -> bool:

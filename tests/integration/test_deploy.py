@@ -110,6 +110,13 @@ def test_images_come_from_the_registry(deployed: Site) -> None:
         ),
         ("values:", "topology: {one: {except: [app]}}\nvalues:", "in no group of hosts: app", "`runs` of a group"),
         ("values:", "topology: {one: {nodes: role}}\nvalues:", "expected labels of nodes, such as role=compute", ""),
+        ("values:", "topology: {one: {tolerates: [a:b]}}\nvalues:", "expected a taint as kubectl names it", ""),
+        (
+            "values:",
+            "ingress: {app: {host: a.example, gateway: public, tls: cert}}\nvalues:",
+            "site.yaml:4:56: error: 'tls' is an Ingress's: a Gateway has its own",
+            "leave out 'tls', or `gateway`",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_at_its_place(old: str, new: str, message: str, hint: str, deployed: Site) -> None:
@@ -164,6 +171,17 @@ def test_images_without_a_release_are_told_in_one_line(deployed: Site) -> None:
     assert "of 5 images (app:1-r2, one:1-r1, two:1-r1 …): they go by their tags\n" in told.errors
     assert told.errors.count("tag") == 1
     assert len(told.json["unreleased"]) == 5
+
+
+def test_a_gateway_and_nodes_with_taints(deployed: Site) -> None:
+    deployed.edit(
+        "site.yaml",
+        "values:",
+        "topology: {all: {tolerates: [edge]}}\ningress: {app: {host: a.example, gateway: edge/public}}\nvalues:",
+    )
+    objects = {one["kind"]: one for one in deployed.works(*KUBERNETES, "--json").json["objects"]}
+    assert objects["HTTPRoute"]["spec"]["parentRefs"] == [{"name": "public", "namespace": "edge"}]
+    assert objects["Deployment"]["spec"]["template"]["spec"]["tolerations"] == [{"key": "edge", "operator": "Exists"}]
 
 
 def test_several_share_a_volume_where_its_definition_says_so(deployed: Site) -> None:

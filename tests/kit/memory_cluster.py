@@ -22,6 +22,7 @@ class MemoryCluster:
         asked: every change that was asked for, in order: ``apply Job a``.
         broken: the names of what never comes up; of Jobs, what fails.
         refused: the names of what the server does not take.
+        unknown: kinds that it does not know.
         said: what failing containers say.
         history: whether it keeps what the pods of workloads were before.
     """
@@ -31,12 +32,14 @@ class MemoryCluster:
     asked: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    unknown: frozenset[str] = frozenset()
     said: str = ""
     history: bool = False
     _looked: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def get(self, one: Object) -> Object | None:
         """An object; each look brings it on a bit."""
+        self._require_known(one["kind"])
         found = self.objects.get(_key(one))
         if found is None:
             return None
@@ -84,6 +87,7 @@ class MemoryCluster:
 
     def find(self, version: str, kind: str, namespace: str, selector: str) -> tuple[Object, ...]:
         """Those of a kind with some labels."""
+        self._require_known(kind)
         wanted = dict(pair.split("=", 1) for pair in selector.split(","))
         return tuple(
             copy.deepcopy(one)
@@ -101,6 +105,10 @@ class MemoryCluster:
         """Something that is there already."""
         told = {"name": name, "namespace": namespace, "labels": dict(labels), **more.pop("metadata", {})}
         self.objects[kind, name] = {"apiVersion": "v1", "kind": kind, "metadata": told, **more}
+
+    def _require_known(self, kind: str) -> None:
+        if kind in self.unknown:
+            raise ClusterError(f"this cluster does not know such objects: {kind}", status=404)
 
     def _remember(self, one: dict[str, Any]) -> None:
         """Its pods' template as the newest version, as controllers keep it."""

@@ -8,7 +8,7 @@ from typing import Any
 from builder.deploy.kubernetes import metadata, pods
 from builder.deploy.kubernetes.target import Target
 from builder.deploy.kubernetes.waves import FIRST
-from builder.deploy.workload import Workload
+from builder.deploy.workload import Entrance, Workload
 
 
 def service(one: Workload, target: Target) -> dict[str, Any] | None:
@@ -47,11 +47,27 @@ def opened(one: Workload, target: Target, everyone: Iterable[Workload]) -> dict[
     return _policy(_described(one, target), _pods(one, target), rules)
 
 
-def ingress(one: Workload, target: Target) -> dict[str, Any] | None:
+def entrance(one: Workload, target: Target) -> dict[str, Any] | None:
     """How it is reached from outside the cluster."""
     if one.entrance is None:
         return None
-    told = one.entrance
+    return _route(one, target, one.entrance) if one.entrance.gateway else _ingress(one, target, one.entrance)
+
+
+def _route(one: Workload, target: Target, told: Entrance) -> dict[str, Any]:
+    namespace, _, name = told.gateway.rpartition("/")
+    backend = {"name": metadata.short(one.name), "port": one.declared.ports[told.port][0]}
+    path = {"type": "PathPrefix", "value": told.path}
+    spec = {
+        "parentRefs": [{"name": name, **({"namespace": namespace} if namespace else {})}],
+        "hostnames": [told.host],
+        "rules": [{"matches": [{"path": path}], "backendRefs": [backend]}],
+    }
+    described = _described(one, target)
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": described, "spec": spec}
+
+
+def _ingress(one: Workload, target: Target, told: Entrance) -> dict[str, Any]:
     port = {"name": pods.port_name(told.port, one.declared.ports[told.port][0])}
     backend = {"service": {"name": metadata.short(one.name), "port": port}}
     path = {"path": told.path, "pathType": "Prefix", "backend": backend}

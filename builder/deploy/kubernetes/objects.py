@@ -15,6 +15,7 @@ from builder.deploy.workload import Deployment, Workload
 _ORDER = (
     "Namespace", "ServiceAccount", "NetworkPolicy", "ConfigMap", "Secret", "PersistentVolumeClaim", "Service",
     "PodDisruptionBudget", "Job", "StatefulSet", "DaemonSet", "Deployment", "CronJob", "Ingress",
+    "HTTPRoute",
 )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def _all(deployment: Deployment, target: Target, order: waves.Waves) -> Iterator
             reached = (
                 network.service(one, target),
                 network.opened(one, target, deployment.workloads),
-                network.ingress(one, target),
+                network.entrance(one, target),
             )
             yield from (each for each in reached if each)
             yield from _steps(one, target, order)

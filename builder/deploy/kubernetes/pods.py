@@ -147,8 +147,16 @@ def _pod(one: Workload, target: Target, *, network: bool = True) -> dict[str, An
     if platform.get("reaper") and "pid" not in host:
         found["shareProcessNamespace"] = True  # its first process, of the platform's own, takes care of orphans
     found |= {"nodeSelector": dict(one.nodes)} if one.nodes else {}
+    found |= {"tolerations": [_toleration(taint) for taint in one.tolerates]} if one.tolerates else {}
     found |= {"imagePullSecrets": [{"name": name} for name in target.pull_secrets]} if target.pull_secrets else {}
     return {**found, "securityContext": security.pod(one.declared)}
+
+
+def _toleration(taint: str) -> dict[str, Any]:
+    named, _, effect = taint.partition(":")
+    key, equals, value = named.partition("=")
+    told = {"operator": "Equal", "value": value} if equals else {"operator": "Exists"}
+    return {"key": key, **told, **({"effect": effect} if effect else {})}
 
 
 def _spread(one: Workload) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from builder.deploy.kubernetes import metadata, objects, target
 from builder.deploy.kubernetes.objects import Rendered
-from builder.deploy.workload import ConfigFile, Deployment, Step, Workload
+from builder.deploy.workload import ConfigFile, Deployment, Entrance, Step, Workload
 from builder.errors import ClusterError, RolloutError
 from builder.pipeline import applying
 from builder.pipeline.applying import Site
@@ -106,6 +106,22 @@ def test_what_is_rendered_no_more_is_removed_and_nothing_else() -> None:
     # What volumes hold is never removed by the way.
     assert ("PersistentVolumeClaim", "old-data") in api.objects
     assert {("ConfigMap", "mine"), ("ConfigMap", "other-site"), ("Job", "of-a-cron-job")} <= api.objects.keys()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_way_that_is_no_more_is_removed_also_where_there_are_no_gateways(known: bool) -> None:
+    api = MemoryCluster(unknown=frozenset() if known else frozenset({"HTTPRoute"}))
+    run = {"ports": {"http": 80}}
+    web = {"declared": workload("web", run, {"sync": {"command": []}, "tidy": {"command": []}}).declared}
+    route = Entrance("web.example", "http", gateway="public")
+    applied(api, rendered(**web, entrance=replace(route, gateway="" if not known else "public")))
+    kind = "HTTPRoute" if known else "Ingress"
+    assert (kind, "web") in api.objects
+    assert f"remove {kind} web" in applied(api, rendered(**web))
+    assert (kind, "web") not in api.objects
+    if not known:
+        with pytest.raises(ClusterError, match="does not know"):
+            applied(api, rendered(**web, entrance=route))
 
 
 def test_configuration_that_may_be_rolled_back_to_stays() -> None:

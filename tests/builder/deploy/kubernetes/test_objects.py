@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from builder.deploy.kubernetes import objects, target, text, waves
-from builder.deploy.workload import Deployment, Entrance
+from builder.deploy.workload import Deployment, Entrance, Step
 from builder.errors import UsageError
 from tests.builder.deploy.kubernetes.kit import pod, rendered, workload
 
@@ -127,6 +127,43 @@ def test_the_way_from_outside() -> None:
     }
     (rule,) = found["NetworkPolicy/web"]["spec"]["ingress"]
     assert "from" not in rule
+
+
+@pytest.mark.parametrize("gateway", ["public", "edge/public"])
+def test_the_way_from_outside_by_a_gateway(gateway: str) -> None:
+    found = rendered(workload(run=PORTS, entrance=Entrance("web.example", "http", "/shop", gateway=gateway)))
+    assert "Ingress/web" not in found
+    route = found["HTTPRoute/web"]
+    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    # https://gateway-api.sigs.k8s.io/reference/spec/#httproutespec
+    assert route["spec"] == {
+        "parentRefs": [{"name": "public", **({"namespace": "edge"} if "/" in gateway else {})}],
+        "hostnames": ["web.example"],
+        "rules": [
+            {
+                "matches": [{"path": {"type": "PathPrefix", "value": "/shop"}}],
+                "backendRefs": [{"name": "web", "port": PORTS["ports"]["http"]}],
+            }
+        ],
+    }
+    (rule,) = found["NetworkPolicy/web"]["spec"]["ingress"]
+    assert "from" not in rule
+
+
+def test_taints_are_tolerated() -> None:
+    taints = ("dedicated=compute:NoSchedule", "gpu", "edge:NoExecute", "rack=")
+    steps = (Step("sync", "before"),)
+    one = workload(tolerates=taints, declares={"sync": {"command": ["web", "sync"]}}, steps=steps)
+    found = rendered(one)
+    wanted = [
+        {"key": "dedicated", "operator": "Equal", "value": "compute", "effect": "NoSchedule"},
+        {"key": "gpu", "operator": "Exists"},
+        {"key": "edge", "operator": "Exists", "effect": "NoExecute"},
+        {"key": "rack", "operator": "Equal", "value": ""},
+    ]
+    of = [pod(each)["tolerations"] for each in found.values() if each["kind"] in ("Deployment", "Job")]
+    assert of == [wanted, wanted]
+    assert "tolerations" not in pod(rendered(workload())["Deployment/web"])
 
 
 def test_older_releases_have_older_versions() -> None:
