@@ -384,14 +384,8 @@ def _show_moves(found: Moves) -> None:
 @_FORCE
 @common
 def diff(
-    common: Common,
-    site: Path,
-    secrets: Path | None,
-    layouts: tuple[Path, ...],
-    context: str,
-    component: str,
-    force: bool,
-) -> None:
+    common: Common, site: Path, secrets: Path | None, layouts: tuple[Path, ...], context: str, component: str, force: bool
+) -> None:  # fmt: skip
     """Show what `deploy apply` would change on a cluster, by the server's own word; what Secrets hold is not shown.
 
     It ends with 3 if anything would change.
@@ -530,15 +524,9 @@ def _moved(one: Change) -> str:
 
 @contextlib.contextmanager
 def _planned(
-    common: Common,
-    site: Path,
-    secrets: Path | None,
-    layouts: tuple[Path, ...],
-    context: str,
-    component: str,
-    *,
+    common: Common, site: Path, secrets: Path | None, layouts: tuple[Path, ...], context: str, component: str, *,
     force: bool,
-) -> Iterator[tuple[Cluster, Where, tuple[Change, ...]]]:
+) -> Iterator[tuple[Cluster, Where, tuple[Change, ...]]]:  # fmt: skip
     from builder.cluster.api import Cluster
     from builder.deploy.kubernetes import target
     from builder.pipeline import applying, manifests, sites
