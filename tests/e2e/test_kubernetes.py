@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from builder.deploy.kubernetes import metadata
 from tests.kit import documents
 from tests.kit.apt_repo import AptRepo
 from tests.kit.fleet import Fleet
@@ -311,8 +312,8 @@ def test_a_step_that_fails_once_and_one_that_always_does(
     site.works("apply", "--wait")
     assert runs() == first
     second = release("echo never; exit 1")
-    failed = site.run("update", "--timeout", "15")
-    assert (failed.code, "not there after 15 s: worker/move: " in failed.errors) == (1, True), failed.errors
+    failed = site.run("update", "--timeout", "40")
+    assert (failed.code, "not there after 40 s: worker/move: " in failed.errors) == (1, True), failed.errors
     assert "| never\n" in failed.errors
     assert "run `imgbuild deploy update` again, or take it back" in failed.errors
     assert runs() == first != second
@@ -542,8 +543,8 @@ def test_a_fix_reaches_what_runs_and_nobody_notices(rolling: Rolling, capsys: py
 
 
 def test_the_guide_is_followed(rolling: Rolling) -> None:
-    """docs/deploy.md: what is done on a cluster, from the site as it is to its end, with a fix between."""
-    _, there, releases = documents.BLOCK.findall((ROOT / "docs/deploy.md").read_text())
+    """docs/deploy.md: what is done on a cluster, from the site as it is to its end, with a fix between; then by kustomize."""
+    _, there, releases, taken = documents.BLOCK.findall((ROOT / "docs/deploy.md").read_text())
     before, delete, after = there.partition("imgbuild deploy delete")
     assert "keystone.cmd.bootstrap" in rolling.follow(before)
     rolling.fixed("CVE-2026-2")
@@ -552,3 +553,9 @@ def test_the_guide_is_followed(rolling: Rolling) -> None:
     assert "opens again CVE-2026-2" in told
     rolling.follow(delete + after)
     until(lambda: not rolling.pods())
+    shown = f"PATH={rolling.cluster.binaries}:$PATH\n" + taken.replace("render", f"render --kubernetes {RELEASE}")
+    told = rolling.follow(f"{shown}kubectl kustomize ours > all.yaml\n")
+    objects = list(yaml.safe_load_all((rolling.folder / "all.yaml").read_text()))
+    assert told.count("(server dry run)") == len(objects) == len([*(rolling.folder / "ours").glob("[0-9]*.yaml")])
+    assert {one["metadata"]["annotations"]["example.org/owner"] for one in objects} == {"cloud"}
+    assert {one["metadata"]["annotations"][metadata.WAVE] for one in objects} > {"0"}
