@@ -74,10 +74,10 @@ class Story:
             }
             component = {"dsl": 1, "component": name, "summary": name, "version": "1", "images": {name: image}}
             project(self.folder, {f"repos/{name}/component.yaml": json.dumps(component)})
-        self.layer({"debian"}, "1.0.0")
+        self.layer({"debian"}, "1.900.0")
 
     def layer(self, sources: set[str], version: str) -> None:
-        """The layer definition that ships, with some of its sources."""
+        """The layer definition that ships, with some of its sources; its version is higher than that one's, which is there, too."""
         said = yaml.safe_load((ROOT / f"layers/debian-{self.debian}/layer.yaml").read_text())
         said["sources"] = {name: source for name, source in said["sources"].items() if name in sources}
         said["sources"]["debian"]["suites"] = [CODENAMES[self.debian]]
@@ -111,7 +111,7 @@ def told(tmp: Path, debian: int, cache: Path) -> Story:
     story.works("lock", "--all")
     story.works("build", "--all")
     story.told["day 0"] = story.versions(), story.layers()
-    story.layer({"debian", "debian-security"}, "1.1.0")
+    story.layer({"debian", "debian-security"}, "1.901.0")
     story.works("lock", "--all")
     story.told["source added"] = story.versions()
     for name, words in (("openssl", ("--only", "openssl")), ("all", ())):
