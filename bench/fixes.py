@@ -288,7 +288,7 @@ def page(results: dict[str, Any]) -> str:
     )
     return "\n".join(
         [
-            f"Medians of {len(results['openssl fixed']['walls'])} runs.",
+            f"Times {race_report.runs(results['openssl fixed'])}.",
             "",
             race_report.table(results, CASES),
             "",

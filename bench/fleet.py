@@ -248,7 +248,7 @@ def page(results: dict[str, Any]) -> str:
     count, layers = results["docker bytes"]["images"], results["docker bytes"]["layers"]
     return "\n".join(
         [
-            f"{count} images; medians of {len(results['cold']['walls'])} runs.",
+            f"{count} images; {race_report.runs(results['cold'])}.",
             "",
             race_report.table(results, CASES),
             "",

@@ -270,7 +270,7 @@ def page(results: dict[str, Any]) -> str:
     ways = "; ".join(f"{name} {found[name]['wall']:.1f} s and {several[name]['wall']:.1f} s" for name in found)
     return "\n".join(
         [
-            f"{results['first']['images']} images; medians of {len(results['first']['walls'])} runs.",
+            f"{results['first']['images']} images; {race_report.runs(results['first'])}.",
             "",
             race_report.table(results, CASES),
             "",

@@ -133,7 +133,7 @@ def page(results: Results) -> str:
     lines = [
         # Written by hand into results that are not to be taken for more than they are.
         *([results["note"], ""] if "note" in results else []),
-        f"Component {results['subject']}; medians of {len(results['cold']['walls'])} runs.",
+        f"Component {results['subject']}; {runs(results['cold'])}.",
         "",
         table(results),
         "",
@@ -152,6 +152,12 @@ def page(results: Results) -> str:
     if "rebuilt" in results:
         lines.append(f"- The fix that is loaded is of {', '.join(results['rebuilt']['fixed'])}.")
     return "\n".join(lines)
+
+
+def runs(result: Results) -> str:
+    """Of how many runs a result is the median."""
+    count = len(result["walls"])
+    return "of one run" if count == 1 else f"medians of {count} runs"
 
 
 def machine(results: Results) -> list[str]:

@@ -30,7 +30,7 @@ def test_the_quicker_way_counts() -> None:
         ["0.02 s", "≤ 1 s", "≤ 0.10 s", "aim |"],
     ]
     page = publish.page(RESULTS)
-    assert "67 images; medians of 1 runs." in page
+    assert "67 images; of one run." in page
     assert "skopeo 40.0 s and 25.0 s; push 90.0 s and 110.0 s" in page
 
 
