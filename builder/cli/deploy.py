@@ -122,8 +122,8 @@ def _objects(
         edges.reporter.note(note)
     for name, wanted in found.rendered.withheld:
         kept = [f"{one} ({vault.kept[one].secret}/{vault.kept[one].key})" for one in wanted if one in vault.kept]
-        why = f"since only the cluster knows {', '.join(kept)}, where `deploy apply` reads it" if kept else ""
-        why = why or "without --secrets FILE"
+        only = f"since only the cluster knows {', '.join(kept)}, where `deploy apply` reads it"
+        why = only if kept else "without --secrets FILE"
         edges.reporter.warn(f"left out {why}: Secret {name}, which wants {', '.join(wanted)}")
     written = manifests.write(found.rendered, folder) if folder else ()
     if common.json:

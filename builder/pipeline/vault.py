@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets as random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -52,8 +53,7 @@ class Vault:
         self._file = file
         self._masked = masked
         self._recipients = recipients
-        self._ask = ask
-        self._found: dict[str, str] = {}
+        self._ask = functools.cache(ask) if ask else None
         self._lock = ExitStack()
         if file:
             # Two at once would make two of one. Where there is no folder nothing is read or kept: that is told then.
@@ -77,10 +77,8 @@ class Vault:
         if not self._gives(name):
             return f"secret-{name}"
         if name in self.kept:
-            if name not in self._found:
-                assert self._ask
-                self._found[name] = self._ask(name)
-            return self._found[name]
+            assert self._ask
+            return self._ask(name)
         if name not in self._known:
             self.made.append(name)
             # Nothing that an address or a file of settings would take for its own mark.

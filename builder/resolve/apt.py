@@ -211,9 +211,12 @@ class AptRoot:
             wishes: whose constraints hold.
             pins: versions that it has to take, or must not.
         """
+        wanted = tuple(names)
+        if not wanted:
+            return {}
         with self._exclusive():
             self._write_pins(wishes, pins)
-            found = self._policies(names)
+            found = self._policies(wanted)
         return {
             name: (policy.candidate, policy.suites[policy.candidate])
             for name, policy in found.items()

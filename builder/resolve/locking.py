@@ -184,8 +184,6 @@ def _newer(
     from debian.debian_support import version_compare
 
     locked = {p.name: p.version for p in kept if p.source_package in only}
-    if not locked:
-        return {}
     newest = apt.newest(locked, facts.wishes, pins)
     return {
         name: newest[name][0]

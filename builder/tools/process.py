@@ -38,6 +38,11 @@ class Result:
         """Standard error as text."""
         return self.stderr.decode(errors="replace").strip()
 
+    @property
+    def reason(self) -> str:
+        """The last line of what it says is wrong."""
+        return self.errors.splitlines()[-1] if self.errors else "it says nothing"
+
 
 class ProgramFailed(Exception):
     """A program ended with another code than 0; callers turn it into an error of the tree."""

@@ -38,7 +38,7 @@ def opened(path: Path) -> bytes:
         hint = f"the file that {IDENTITY} names has to have the key of somebody whom it is encrypted to"
     found = _run(words, path.read_bytes())
     if found.code:
-        raise UsageError(f"{path} cannot be decrypted: {_said(found)}", hint)
+        raise UsageError(f"{path} cannot be decrypted: {found.reason}", hint)
     return found.stdout
 
 
@@ -63,7 +63,7 @@ def closed(path: Path, data: bytes, recipients: Iterable[str]) -> bytes:
     found = _run([*words, "--encrypt", *(f"--recipient={one}" for one in mine)], data)
     if found.code or not found.stdout:
         hint = "gpg must have their public keys: `gpg --import`" if name == "gpg" else ""
-        raise UsageError(f"{path} cannot be encrypted to {', '.join(mine)}: {_said(found)}", hint)
+        raise UsageError(f"{path} cannot be encrypted to {', '.join(mine)}: {found.reason}", hint)
     return found.stdout
 
 
@@ -73,7 +73,3 @@ def _run(words: list[str], data: bytes) -> process.Result:
         return process.run(words, env=own, stdin=data, check=False)
     except FileNotFoundError:
         raise UsageError(f"{words[0]} is not there", f"apt-get install {_PACKAGES[words[0]]}") from None
-
-
-def _said(found: process.Result) -> str:
-    return found.errors.splitlines()[-1] if found.errors else "it says nothing"

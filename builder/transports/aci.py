@@ -119,8 +119,7 @@ def _gpg(*words: str) -> process.Result:
             "App Container images are signed by gpg, which is not there", "apt-get install gnupg"
         ) from None
     if found.code or not found.stdout:
-        said = found.errors.splitlines()[-1] if found.errors else "it says nothing"
         raise ImageError(
-            f"gpg does not sign: {said}", "see `gpg --list-secret-keys`; the workspace's aci.key says which"
+            f"gpg does not sign: {found.reason}", "see `gpg --list-secret-keys`; the workspace's aci.key says which"
         )
     return found
