@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,10 @@ from tests.kit.engines import Containerd, Docker, Podman, containerd_daemon, doc
 
 # What a shell starts in the background ignores SIGINT, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Processes that run tests at the same time take the same sample: they inherit what this one has chosen.
 SEED = int(os.environ.get("IMGBUILD_TEST_SEED") or random.randrange(10**6))
+os.environ["IMGBUILD_TEST_SEED"] = str(SEED)
+_ENGINES = "engines"
 
 
 def pytest_report_header() -> str:
@@ -26,6 +29,12 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose the sample, and what runs at the same time as what."""
+    _sample(items)
+    _group(items)
+
+
+def _sample(items: list[pytest.Item]) -> None:
     """Leave some of the sampled tests of each module in the short run: one, or as many as its mark says (`sampled(7)`)."""
     sampled: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
@@ -38,6 +47,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in found:
             if item not in chosen:
                 item.add_marker(pytest.mark.full)
+
+
+def _group(items: list[pytest.Item]) -> None:
+    """Have what runs beside others (`--dist loadgroup`) go by modules, and all that needs an engine go by one process.
+
+    Engines of two processes would take each other's bridges and rules for packets away. Those tests are the longest, so they
+    begin first.
+    """
+    groups = {item: _ENGINES if _needs_engine(item) else item.nodeid.partition("::")[0] for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] != _ENGINES)
+
+
+def _needs_engine(item: pytest.Item) -> bool:
+    fixtures: Iterable[str] = getattr(item, "fixturenames", ())
+    return item.get_closest_marker("e2e") is not None or not {"docker", "podman", "containerd"}.isdisjoint(fixtures)
 
 
 @pytest.fixture(scope="session")

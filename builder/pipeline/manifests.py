@@ -164,7 +164,10 @@ def _in_record(
     catalog: Catalog, plans: Iterable[ImagePlan], edges: Edges
 ) -> Iterator[tuple[tuple[str, str], str]]:  # fmt: skip
     try:
-        record = recording.opened(catalog, edges.store)
+        record = recording.existing(catalog, edges.store)
+        if record is None:
+            return
+        # Most commands do without SQLAlchemy.
         from builder.record import publications, releases
 
         several = len(packages.architectures(catalog)) > 1

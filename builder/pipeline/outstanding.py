@@ -32,7 +32,8 @@ def published(catalog: Catalog, targets: Iterable[str], edges: Edges) -> Publish
     """
     images = selection.images(catalog, targets)
     try:
-        return _published(catalog, images, recording.opened(catalog, edges.store), edges)
+        record = recording.existing(catalog, edges.store)
+        return _published(catalog, images, record, edges) if record else NOTHING
     except RecordError:
         # Whoever read the feeds has told that.
         return NOTHING

@@ -77,6 +77,16 @@ def workspace(catalog: Catalog) -> str:
     return catalog.workspace.workspace
 
 
+def existing(catalog: Catalog, store: Store) -> Record | None:
+    """The record of a workspace; None where it would be a file and none was made yet.
+
+    Raises:
+        RecordError: it cannot be had.
+    """
+    where = place(catalog, store)
+    return opened(catalog, store) if "://" in where or Path(where).exists() else None
+
+
 def opened(catalog: Catalog, store: Store) -> Record:
     """The record of a workspace, made if there is none.
 
