@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.kit import postgresql as postgresql_
 from tests.kit.engines import Containerd, Docker, Podman, containerd_daemon, docker_daemon, podman_service
@@ -29,12 +32,6 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Choose the sample, and what runs at the same time as what."""
-    _sample(items)
-    _group(items)
-
-
-def _sample(items: list[pytest.Item]) -> None:
     """Leave some of the sampled tests of each module in the short run: one, or as many as its mark says (`sampled(7)`)."""
     sampled: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in items:
@@ -47,23 +44,33 @@ def _sample(items: list[pytest.Item]) -> None:
         for item in found:
             if item not in chosen:
                 item.add_marker(pytest.mark.full)
+    # They are the longest: of two processes, one begins with them.
+    items.sort(key=lambda item: _together(item.nodeid) != _ENGINES)
 
 
-def _group(items: list[pytest.Item]) -> None:
-    """Have what runs beside others (`--dist loadgroup`) go by modules, and all that needs an engine go by one process.
+class _ByModules(LoadScopeScheduling):  # type: ignore[misc]
+    """Which tests go to one process: those of a module, and all that need an engine.
 
-    Engines of two processes would take each other's bridges and rules for packets away. Those tests are the longest, so they
-    begin first.
+    Engines of two processes would take each other's bridges and rules for packets away.
     """
-    groups = {item: _ENGINES if _needs_engine(item) else item.nodeid.partition("::")[0] for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] != _ENGINES)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _together(nodeid)
 
 
-def _needs_engine(item: pytest.Item) -> bool:
-    fixtures: Iterable[str] = getattr(item, "fixturenames", ())
-    return item.get_closest_marker("e2e") is not None or not {"docker", "podman", "containerd"}.isdisjoint(fixtures)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Have tests of several processes divided so."""
+    return _ByModules(config, log)
+
+
+def _together(nodeid: str) -> str:
+    module = nodeid.partition("::")[0]
+    return _ENGINES if _of_engines(Path(__file__).parent.parent / module) else module
+
+
+@functools.cache
+def _of_engines(module: Path) -> bool:
+    return "pytest.mark.e2e" in module.read_text()
 
 
 @pytest.fixture(scope="session")
