@@ -11,11 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -26,12 +24,11 @@ from tests.kit.apt_repo import AptRepo
 from tests.kit.fleet import Fleet
 from tests.kit.http_server import HttpServer
 from tests.kit.kubernetes.cluster import RELEASE, Cluster, free_port, started, until
+from tests.kit.kubernetes.deployed import NAMESPACE, REGISTRY, Deployed, identity
 from tests.kit.project import IMGBUILD, ROOT, Run, environment, imgbuild, project
 from tests.kit.registry import Registry, registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
-NAMESPACE = "identity"
-REGISTRY = "kube.local"
 
 
 @pytest.fixture(scope="module")
@@ -42,80 +39,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield found
 
 
-@dataclass
-class Deployed:
-    """A site in its own folder, and the commands on it."""
-
-    cluster: Cluster
-    fleet: Fleet
-    folder: Path
-    layout: Path
-    workspace: Path
-    namespace: str = NAMESPACE
-
-    @property
-    def secrets(self) -> dict[str, str]:
-        """By name."""
-        found: dict[str, str] = yaml.safe_load((self.folder / "secrets.yaml").read_text())
-        return found
-
-    def say(self, **changes: Any) -> None:
-        """Change the site's file."""
-        path = self.folder / "site.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
-
-    def words(self, command: str, *more: str) -> tuple[str, ...]:
-        """The words of a command."""
-        files = ("--secrets", str(self.folder / "secrets.yaml"), "--layout", str(self.layout))
-        wants = command in ("apply", "diff", "render", "update")
-        return ("deploy", command, str(self.folder), *(files if wants else ()), *more)
-
-    @contextlib.contextmanager
-    def running(self, command: str, *more: str) -> Iterator[subprocess.Popen[str]]:
-        """A command while it runs."""
-        with subprocess.Popen(
-            [*IMGBUILD, *self.words(command, *more)], cwd=self.workspace,
-            env=environment(self.fleet.cache, self.cluster.environment),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        ) as process:  # fmt: skip
-            yield process
-
-    def run(self, command: str, *more: str, env: dict[str, str] | None = None) -> Run:
-        """Run a command of `imgbuild deploy`."""
-        told = {**self.cluster.environment, **(env or {})}
-        return imgbuild(*self.words(command, *more), cache=self.fleet.cache, cwd=self.workspace, env=told)
-
-    def works(self, command: str, *more: str) -> Run:
-        """The same; it must end well."""
-        found = self.run(command, *more)
-        assert found.code == 0, found.errors + found.output
-        return found
-
-    def get(self, *words: str) -> Any:
-        """Objects of its namespace."""
-        return self.cluster.get("-n", self.namespace, *words)
-
-    def names(self, kind: str) -> set[str]:
-        """The names of a kind's objects."""
-        return {one["metadata"]["name"] for one in self.get(kind)["items"]}
-
-
 @pytest.fixture(scope="module")
 def site(cluster: Cluster, fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """Keystone with what it needs; its images are on the node."""
-    folder = tmp_path_factory.mktemp("site")
-    layout = folder / "layout"
-    names = ("mariadb", "memcached", "keystone")
-    built = imgbuild("build", *names, "--to", f"oci:{layout}", "--json", cache=fleet.cache, cwd=fleet.site)
-    assert built.code == 0, built.errors
-    gone = [one["image"] for one in built.json["images"] if one["tag"].endswith("-dev")]
-    if gone:
-        pytest.skip(f"the mirror has dropped locked versions: {', '.join(gone)}")
-    cluster.load(layout, names, REGISTRY)
-    found = Deployed(cluster, fleet, folder, layout, fleet.site)
-    found.folder.joinpath("site.yaml").write_text((ROOT / "examples/hosts/site.yaml").read_text())
-    found.say(registry=REGISTRY)
-    return found
+    return identity(cluster, fleet, tmp_path_factory.mktemp("site"))
 
 
 @pytest.mark.parametrize(("example", "workspace"), [("examples/openstack", "."), (".", "examples/shop")])
@@ -130,23 +57,11 @@ def test_the_server_takes_every_object(example: str, workspace: str, cluster: Cl
     assert told.count("(server dry run)") == count
 
 
-def token(site: Deployed) -> str:
-    """A token that keystone issues to its first user."""
-    user = {"name": "admin", "domain": {"id": "default"}, "password": site.secrets["admin-identity"]}
-    asked = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
-    with site.cluster.forwarded(NAMESPACE, "keystone", 5000) as url:
-        request = urllib.request.Request(
-            f"{url}/v3/auth/tokens", json.dumps(asked).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return str(answer.headers["X-Subject-Token"])
-
-
 def test_it_comes_up_by_one_command(site: Deployed) -> None:
     first = site.works("apply", "--wait")
     assert "create  StatefulSet mariadb\n" in first.output
     assert not any(secret in first.output + first.errors for secret in site.secrets.values())
-    assert token(site).startswith("gAAAA")  # Fernet's mark
+    assert site.token().startswith("gAAAA")  # Fernet's mark
     told = site.works("status", "--json").json
     assert {row["name"]: row["state"] for row in told["rows"]} == {
         "mariadb": "1 of 1 ready", "memcached": "1 of 1 ready", "keystone": "1 of 1 ready",
@@ -263,7 +178,7 @@ def test_a_part_of_the_cluster_that_is_killed_is_waited_for(program: str, site: 
     assert process.returncode == 0, told
     assert "create  Job keystone-bootstrap-" in told
     until(lambda: site.run("status").code == 0)
-    assert token(site).startswith("gAAAA")
+    assert site.token().startswith("gAAAA")
 
 
 WORKER = """\
@@ -353,7 +268,7 @@ def test_it_is_taken_away_and_its_data_stays(site: Deployed) -> None:
     until(lambda: not site.names("pods"))
     assert site.run("status").code == 3
     site.works("apply", "--wait")
-    assert token(site).startswith("gAAAA")
+    assert site.token().startswith("gAAAA")
     site.works("delete", "--volumes")
     assert site.names("persistentvolumeclaims") == set()
 
