@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.fleet import Fleet
-from tests.kit.kubernetes.cluster import Cluster, started
+from tests.kit.kubernetes.cluster import Cluster, is_built, started
 from tests.kit.kubernetes.deployed import Deployed, deployed, identity
 from tests.kit.project import ROOT
 
@@ -18,8 +18,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster for the module, with volumes for claims."""
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster for the module, with volumes for claims; a short run has one where its binaries are there."""
+    if request.config.option.markexpr == "not full" and not is_built():
+        pytest.skip("building Kubernetes takes more time than a short run has; `./run-tests full` does")
     with started(tmp_path_factory.mktemp("kubernetes")) as found:
         found.volumes(8)
         yield found
