@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.kit.fleet import Fleet
 from tests.kit.kubernetes.cluster import Cluster, is_built, started
@@ -19,19 +20,18 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster for the module, with volumes for claims; a short run has one where its binaries are there."""
+    """A cluster for the module; a short run has one where its binaries are there."""
     if request.config.option.markexpr == "not full" and not is_built():
         pytest.skip("building Kubernetes takes more time than a short run has; `./run-tests full` does")
     with started(tmp_path_factory.mktemp("kubernetes")) as found:
-        found.volumes(8)
         yield found
 
 
 @pytest.fixture
 def shop(cluster: Cluster, fleet: Fleet, tmp_path: Path) -> Deployed:
     """The application, its database and its cache; their images are on the node."""
-    names = ("mariadb", "memcached", "guestbook")
-    return deployed(cluster, fleet, tmp_path, names, ROOT / "examples/shop/site.yaml", "shop", "examples/shop")
+    site = yaml.safe_load((ROOT / "examples/shop/site.yaml").read_text())
+    return deployed(cluster, fleet, tmp_path, site, "examples/shop")
 
 
 def test_keystone_issues_a_token(cluster: Cluster, fleet: Fleet, tmp_path: Path) -> None:

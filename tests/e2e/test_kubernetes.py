@@ -24,18 +24,18 @@ from tests.kit.apt_repo import AptRepo
 from tests.kit.fleet import Fleet
 from tests.kit.http_server import HttpServer
 from tests.kit.kubernetes.cluster import RELEASE, Cluster, free_port, started, until
-from tests.kit.kubernetes.deployed import NAMESPACE, REGISTRY, Deployed, identity
+from tests.kit.kubernetes.deployed import REGISTRY, Deployed, identity
 from tests.kit.project import IMGBUILD, ROOT, Run, environment, imgbuild, project
 from tests.kit.registry import Registry, registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
+NAMESPACE = "identity"
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster for the module, with volumes for claims."""
+    """A cluster for the module."""
     with started(tmp_path_factory.mktemp("kubernetes")) as found:
-        found.volumes(8)
         yield found
 
 
@@ -139,14 +139,9 @@ def test_who_may_not_is_told(site: Deployed) -> None:
 
 
 def test_a_step_is_run_by_hand(site: Deployed) -> None:
-    files = ("--secrets", str(site.folder / "secrets.yaml"), "--layout", str(site.layout))
-    words = ("deploy", "step", str(site.folder), "keystone", "bootstrap", *files)
-    found = imgbuild(*words, cache=site.fleet.cache, cwd=site.fleet.site, env=site.cluster.environment)
-    assert found.code == 0, found.errors
+    found = site.works("step", "keystone", "bootstrap")
     assert "keystone.cmd.bootstrap" in found.output
-    wrong = imgbuild(
-        *words[:4], "bootstap", *files, cache=site.fleet.cache, cwd=site.fleet.site, env=site.cluster.environment
-    )
+    wrong = site.run("step", "keystone", "bootstap")
     assert (wrong.code, "did you mean 'bootstrap'?" in wrong.errors) == (2, True), wrong.errors
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,11 @@ import yaml
 from tests.kit import browser
 from tests.kit.fleet import Fleet
 from tests.kit.guest import SAYS, made
-from tests.kit.kubernetes.cluster import Cluster, started, until
-from tests.kit.project import ROOT, Run, imgbuild
+from tests.kit.kubernetes.cluster import started, until
+from tests.kit.kubernetes.deployed import Deployed, deployed
+from tests.kit.project import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
-REGISTRY = "kube.local"
-NAMESPACE = "openstack"
 NOVA = ("nova-api", "nova-compute", "nova-conductor", "nova-metadata", "nova-novncproxy", "nova-scheduler")
 AGENTS = {f"neutron-{name}-agent" for name in ("dhcp", "l3", "metadata", "openvswitch")}
 MOST = 600
@@ -32,27 +30,16 @@ MOST = 600
 class Cloud:
     """The site, and its command line in a pod of its own."""
 
-    cluster: Cluster
-    fleet: Fleet
-    folder: Path
-    layout: Path
+    site: Deployed
 
-    def run(self, command: str, *words: str) -> Run:
-        """Run a command of `imgbuild deploy`; it must end well."""
-        files = ("--secrets", str(self.folder / "secrets.yaml"), "--layout", str(self.layout))
-        told = ("deploy", command, str(self.folder), *words, *(files if command != "status" else ()))
-        found = imgbuild(*told, cache=self.fleet.cache, cwd=self.fleet.site, env=self.cluster.environment)
-        assert found.code == 0, found.errors + found.output
-        return found
-
-    def kubectl(self, *words: str, told: str | None = None) -> str:
+    def kubectl(self, *words: str, told: str | bytes | None = None) -> str:
         """What kubectl says of its namespace."""
-        return self.cluster.kubectl("-n", NAMESPACE, *words, told=told)
+        return self.site.cluster.kubectl("-n", self.site.namespace, *words, told=told)
 
     def client(self) -> None:
         """Start a pod like that of the client's step, in which commands can be run."""
         step = "app.kubernetes.io/name=openstack-client-entries"
-        (job,) = self.cluster.get("-n", NAMESPACE, "jobs", "-l", step)["items"]
+        (job,) = self.site.get("jobs", "-l", step)["items"]
         spec = job["spec"]["template"]["spec"]
         spec["containers"][0]["command"] = ["sleep", "infinity"]
         spec["restartPolicy"] = "Always"
@@ -66,13 +53,10 @@ class Cloud:
 
     def give(self, file: Path) -> str:
         """Write a file into that pod, and say where it lies there."""
-        there = f"/tmp/{file.name}"
-        words = [str(self.cluster.binaries / "kubectl"), "-n", NAMESPACE, "exec", "--stdin", "client", "--"]
+        there, data = f"/tmp/{file.name}", file.read_bytes()
         # Told how much comes, it does not end before it has all: the end of what is sent may overtake it.
-        take = f"head --bytes={file.stat().st_size} > {there}"
-        with file.open("rb") as data:
-            environment = {**os.environ, **self.cluster.environment}
-            subprocess.run([*words, "sh", "-c", take], stdin=data, env=environment, check=True)
+        take = f"head --bytes={len(data)} > {there}"
+        self.kubectl("exec", "--stdin", "client", "--", "sh", "-c", take, told=data)
         return there
 
     def openstack(self, *words: str) -> Any:
@@ -86,27 +70,17 @@ def cloud(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     folder = tmp_path_factory.mktemp("openstack")
     told = yaml.safe_load((ROOT / "examples/openstack/site.yaml").read_text())
     site = {key: told[key] for key in ("dsl", "site", "namespace", "components")}
-    site["registry"] = REGISTRY
     # The kernel need not have the module of Open vSwitch, nor the processor what runs virtual machines.
     site["values"] = {**told["values"], "datapath": "netdev", "virtualization": "qemu"}
-    (folder / "site.yaml").write_text(yaml.safe_dump(site))
-    layout = folder / "layout"
-    built = imgbuild("build", *told["components"], "--to", f"oci:{layout}", "--json", cache=fleet.cache, cwd=fleet.site)
-    assert built.code == 0, built.errors
-    gone = [one["image"] for one in built.json["images"] if one["tag"].endswith("-dev")]
-    if gone:
-        pytest.skip(f"the mirror has dropped locked versions: {', '.join(gone)}")
     with started(folder) as cluster:
-        cluster.volumes(8)
-        cluster.load(layout, [one["image"] for one in built.json["images"]], REGISTRY)
-        found = Cloud(cluster, fleet, folder, layout)
-        found.run("apply", "--wait", "--timeout", str(MOST))
+        found = Cloud(deployed(cluster, fleet, folder, site))
+        found.site.works("apply", "--wait", "--timeout", str(MOST))
         found.client()
         yield found
 
 
 def test_all_of_it_is_up(cloud: Cloud) -> None:
-    rows = {row["name"]: row["state"] for row in cloud.run("status", "--json").json["rows"]}
+    rows = {row["name"]: row["state"] for row in cloud.site.works("status", "--json").json["rows"]}
     assert rows["openstack-client/entries"] == "done"
     assert {state for name, state in rows.items() if "/" in name} == {"done"}
     services = {name: state for name, state in rows.items() if "/" not in name}
@@ -117,7 +91,7 @@ def test_all_of_it_is_up(cloud: Cloud) -> None:
 
 
 def test_no_secret_lies_where_others_read(cloud: Cloud) -> None:
-    secrets = yaml.safe_load((cloud.folder / "secrets.yaml").read_text())
+    secrets = cloud.site.secrets
     readable = cloud.kubectl("get", "configmaps,deployments,statefulsets,jobs,pods,events", "-o", "json")
     assert secrets["identity-glance"]
     assert not [name for name, secret in secrets.items() if secret in readable]
@@ -143,7 +117,7 @@ def test_entries_are_made_from_what_definitions_say(cloud: Cloud) -> None:
 
 def test_entries_made_again_change_nothing_and_mend_what_was_changed(cloud: Cloud) -> None:
     def again() -> list[str]:
-        said = cloud.run("step", "openstack-client", "entries").output.splitlines()
+        said = cloud.site.works("step", "openstack-client", "entries").output.splitlines()
         return [
             line for line in said if line.split(" ")[0] in ("project", "user", "role", "region", "service", "endpoint")
         ]
@@ -279,20 +253,20 @@ def test_cells_that_are_there_are_left_alone(cloud: Cloud) -> None:
 
     before = cells()
     assert [line.split("\t")[0] for line in before] == ["cell0", "cell1"]
-    cloud.run("step", "nova-api", "cell1")
+    cloud.site.works("step", "nova-api", "cell1")
     assert cells() == before
     # One that has moved is found again.
     sql = "update nova_api.cell_mappings set transport_url = 'rabbit://elsewhere' where name = 'cell1'"
     cloud.kubectl("exec", "mariadb-0", "--", "mariadb", "--execute", sql)
-    cloud.run("step", "nova-api", "cell1")
+    cloud.site.works("step", "nova-api", "cell1")
     assert cells() == before
 
 
 def test_the_dashboard_lets_its_user_in(cloud: Cloud) -> None:
     """Its pictures lie in $IMGBUILD_TEST_PICTURES; that of the guide was made so."""
-    pictures = Path(os.environ.get("IMGBUILD_TEST_PICTURES") or cloud.folder)
-    password = yaml.safe_load((cloud.folder / "secrets.yaml").read_text())["admin-identity"]
-    with cloud.cluster.forwarded(NAMESPACE, "horizon", 8080) as url, browser.started() as chromium:
+    pictures = Path(os.environ.get("IMGBUILD_TEST_PICTURES") or cloud.site.folder)
+    password = cloud.site.secrets["admin-identity"]
+    with cloud.site.cluster.forwarded(cloud.site.namespace, "horizon", 8080) as url, browser.started() as chromium:
         page = chromium.new_page(viewport={"width": 800, "height": 600})
         wrong: list[str] = []
         page.on("response", lambda answer: wrong.append(answer.url) if answer.status >= 400 else None)

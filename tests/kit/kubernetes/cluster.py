@@ -43,18 +43,18 @@ class Cluster:
         """By which clients find it."""
         return {"KUBECONFIG": str(self.folder / "kubeconfig")}
 
-    def kubectl(self, *words: str, told: str | None = None) -> str:
+    def kubectl(self, *words: str, told: str | bytes | None = None) -> str:
         """What kubectl says; it must end well.
 
         Args:
             told: its standard input.
         """
-        command = [str(self.binaries / "kubectl"), *words]
         result = subprocess.run(
-            command, env={**os.environ, **self.environment}, input=told, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}{result.stdout}"
-        return result.stdout
+            [str(self.binaries / "kubectl"), *words], env={**os.environ, **self.environment},
+            input=told.encode() if isinstance(told, str) else told, capture_output=True, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, f"{' '.join(words)}: {(result.stderr + result.stdout).decode()}"
+        return result.stdout.decode()
 
     def get(self, *words: str) -> Any:
         """An object, or a list of them."""
@@ -140,7 +140,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Cluster]:
-    """A cluster for as long as it is used; its node is ready. Skips where it cannot be."""
+    """A cluster for as long as it is used; its node is ready and has volumes. Skips where it cannot be."""
     binaries = _built()
     cluster = Cluster(folder / "cluster", binaries)
     try:
@@ -148,6 +148,7 @@ def started(folder: Path) -> Iterator[Cluster]:
             [str(_HERE / "up"), str(cluster.folder), str(binaries)],
             env={**os.environ, "KUBE_PORT": str(free_port())}, check=True, capture_output=True, text=True,
         )  # fmt: skip
+        cluster.volumes(8)
         yield cluster
     except subprocess.CalledProcessError as error:
         raise AssertionError(f"{error.cmd}: {error.stderr}") from None

@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,6 @@ from tests.kit.fleet import Fleet
 from tests.kit.kubernetes.cluster import Cluster
 from tests.kit.project import IMGBUILD, ROOT, Run, environment, imgbuild
 
-NAMESPACE = "identity"
-"""Of the site with keystone."""
 REGISTRY = "kube.local"
 """What images on the node are called by."""
 
@@ -53,7 +51,7 @@ class Deployed:
     def words(self, command: str, *more: str) -> tuple[str, ...]:
         """The words of a command."""
         files = ("--secrets", str(self.folder / "secrets.yaml"), "--layout", str(self.layout))
-        wants = command in ("apply", "diff", "render", "update")
+        wants = command in ("apply", "diff", "render", "step", "update")
         return ("deploy", command, str(self.folder), *(files if wants else ()), *more)
 
     @contextlib.contextmanager
@@ -99,27 +97,23 @@ class Deployed:
 
 def identity(cluster: Cluster, fleet: Fleet, folder: Path) -> Deployed:
     """Keystone with what it needs, not yet applied; its images are on the node."""
-    names = ("mariadb", "memcached", "keystone")
-    return deployed(cluster, fleet, folder, names, ROOT / "examples/hosts/site.yaml", NAMESPACE)
+    return deployed(cluster, fleet, folder, yaml.safe_load((ROOT / "examples/hosts/site.yaml").read_text()))
 
 
-def deployed(
-    cluster: Cluster, fleet: Fleet, folder: Path, names: Sequence[str], site: Path, namespace: str, where: str = "."
-) -> Deployed:
+def deployed(cluster: Cluster, fleet: Fleet, folder: Path, site: Mapping[str, Any], where: str = ".") -> Deployed:
     """A site that is not yet applied; its images are on the node. Skips if what is locked is there no more.
 
     Args:
-        site: its file.
+        site: what its file says, but for the registry.
         where: the workspace that its components are from, below the repository's root.
     """
     layout, workspace = folder / "layout", fleet.site / where
-    built = imgbuild("build", *names, "--to", f"oci:{layout}", "--json", cache=fleet.cache, cwd=workspace)
+    words = ("build", *site["components"], "--to", f"oci:{layout}", "--json")
+    built = imgbuild(*words, cache=fleet.cache, cwd=workspace)
     assert built.code == 0, built.errors
     gone = [one["image"] for one in built.json["images"] if one["tag"].endswith("-dev")]
     if gone:
         pytest.skip(f"the mirror has dropped locked versions: {', '.join(gone)}")
-    cluster.load(layout, names, REGISTRY)
-    found = Deployed(cluster, fleet, folder, layout, workspace, namespace)
-    (folder / "site.yaml").write_text(site.read_text())
-    found.say(registry=REGISTRY)
-    return found
+    cluster.load(layout, [one["image"] for one in built.json["images"]], REGISTRY)
+    (folder / "site.yaml").write_text(yaml.safe_dump({**site, "registry": REGISTRY}))
+    return Deployed(cluster, fleet, folder, layout, workspace, site.get("namespace", site["site"]))
